@@ -1,0 +1,86 @@
+// @ts-check
+// Finds the browsers that tests drive: an own variable, then the usual paths, else Playwright's own download.
+import { existsSync } from 'node:fs';
+import { chromium, firefox } from 'playwright';
+
+/** Keeps Chromium from calling its maker, which a closed network answers with many refused connections. */
+export const CHROMIUM_ARGS = [
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** What is needed to bring an engine on Debian. */
+export const DEBIAN_PACKAGES = { chromium: 'chromium', firefox: 'firefox-esr' };
+
+/**
+ * @returns {string | undefined} Path of a Chromium or Chrome; `undefined` when there is none.
+ * @throws {Error} when WEBGRAM_CHROMIUM names a file that does not exist.
+ */
+export function findChromium() {
+  return (
+    fromVariable('WEBGRAM_CHROMIUM') ??
+    firstExisting([
+      '/usr/bin/chromium',
+      '/usr/bin/chromium-browser',
+      '/usr/bin/google-chrome-stable',
+      '/usr/bin/google-chrome',
+      '/Applications/Chromium.app/Contents/MacOS/Chromium',
+      '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+      playwrightsOwn(chromium),
+    ])
+  );
+}
+
+/**
+ * A stock Firefox is driven over WebDriver BiDi (`channel: 'moz-firefox'`); Playwright's own build is not.
+ *
+ * @returns {{ executablePath: string, channel?: 'moz-firefox' } | undefined} Launch options; `undefined` when
+ *   there is none.
+ * @throws {Error} when WEBGRAM_FIREFOX names a file that does not exist.
+ */
+export function findFirefox() {
+  const stock =
+    fromVariable('WEBGRAM_FIREFOX') ??
+    firstExisting([
+      '/usr/bin/firefox-esr',
+      '/usr/bin/firefox',
+      '/Applications/Firefox.app/Contents/MacOS/firefox',
+    ]);
+  if (stock !== undefined) return { executablePath: stock, channel: 'moz-firefox' };
+  const own = firstExisting([playwrightsOwn(firefox)]);
+  return own === undefined ? undefined : { executablePath: own };
+}
+
+/** @returns {('chromium' | 'firefox')[]} The engines that are not on this machine. */
+export function missingEngines() {
+  /** @type {('chromium' | 'firefox')[]} */
+  const missing = [];
+  if (findChromium() === undefined) missing.push('chromium');
+  if (findFirefox() === undefined) missing.push('firefox');
+  return missing;
+}
+
+/** @param {string} name */
+function fromVariable(name) {
+  const path = process.env[name];
+  if (path === undefined || path === '') return undefined;
+  if (!existsSync(path)) throw new Error(`${name} must be the path of a browser, but there is no ${path}`);
+  return path;
+}
+
+/** @param {(string | undefined)[]} paths */
+function firstExisting(paths) {
+  return paths.find((path) => path !== undefined && existsSync(path));
+}
+
+/** @param {import('playwright').BrowserType} engine */
+function playwrightsOwn(engine) {
+  try {
+    return engine.executablePath();
+  } catch {
+    return undefined; // Playwright has no build of this engine for this platform.
+  }
+}

@@ -1,0 +1,29 @@
+// @ts-check
+// Prints the compressed sizes of the browser files and fails when one is over its budget.
+import { readdirSync, readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+
+const BROWSER = new URL('../../dist/browser/', import.meta.url);
+const BUDGETS = [
+  { name: /^webgram\.js$/, maxBytes: 6_000 },
+  { name: /^worker-.+\.js$/, maxBytes: 20_000 },
+];
+
+const files = readdirSync(BROWSER);
+for (const { name: pattern, maxBytes } of BUDGETS) {
+  const name = files.find((file) => pattern.test(file));
+  if (name === undefined) {
+    console.log(`missing   dist/browser/ has no file ${pattern}`);
+    process.exitCode = 1;
+    continue;
+  }
+  const bytes = gzipSync(readFileSync(new URL(name, BROWSER)), { level: 9 }).length;
+  const fits = bytes <= maxBytes;
+  console.log(`${fits ? 'ok       ' : 'too large'} ${name}: ${kB(bytes)} of ${kB(maxBytes)} gzip`);
+  if (!fits) process.exitCode = 1;
+}
+
+/** @param {number} bytes */
+function kB(bytes) {
+  return `${(bytes / 1000).toFixed(2)} kB`;
+}

@@ -1,0 +1,261 @@
+import { chmod, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { builtinModules } from 'node:module';
+import path from 'node:path';
+import { playwright } from '@vitest/browser-playwright';
+import { rollup } from 'rollup';
+import { dts } from 'rollup-plugin-dts';
+import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
+import { configDefaults, defineConfig } from 'vitest/config';
+import { CHROMIUM_ARGS, findChromium } from './e2e/engines/find.mjs';
+
+const DIST = 'dist';
+const EXAMPLE = 'examples/plus-one';
+
+/**
+ * What `vite build` makes, in this order. `webgram/` is inlined everywhere.
+ *
+ * | environment | from | to |
+ * | --- | --- | --- |
+ * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
+ * | script | client/script-tag | dist/browser/webgram.js, a classic script |
+ * | client | client | dist/client.js |
+ * | example | examples/plus-one | dist/examples/plus-one/, the page |
+ * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
+ *
+ * Types follow (dist/client.d.ts, dist/server.d.ts), but not in `--mode development`.
+ */
+const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
+  worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
+  script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
+  client: {
+    consumer: 'client',
+    build: {
+      ...common(),
+      target: 'es2022',
+      minify: false,
+      sourcemap: true,
+      rolldownOptions: {
+        input: { client: 'client/index.ts' },
+        preserveEntrySignatures: 'strict',
+        output: { format: 'es', entryFileNames: '[name].js' },
+      },
+    },
+  },
+  example: {
+    consumer: 'client',
+    build: {
+      ...common(),
+      target: 'es2022',
+      assetsDir: EXAMPLE,
+      assetsInlineLimit: 0,
+      rolldownOptions: {
+        input: `${EXAMPLE}/index.html`,
+        output: {
+          entryFileNames: `${EXAMPLE}/[name]-[hash].js`,
+          chunkFileNames: `${EXAMPLE}/[name]-[hash].js`,
+          assetFileNames: `${EXAMPLE}/[name]-[hash][extname]`,
+        },
+      },
+    },
+  },
+  // Together, because a handler's AskError must be the class that the server knows.
+  server: node({
+    server: 'server/index.ts',
+    cli: 'server/cli/cli.ts',
+    'examples/plus-one-server': `${EXAMPLE}/server.ts`,
+  }),
+};
+
+export default defineConfig(({ command, mode }) => ({
+  appType: 'custom',
+  publicDir: false,
+  base: './',
+  resolve: {
+    // Examples and tests write what a user writes.
+    alias: [
+      { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
+      { find: /^webgram-sessions\/server$/, replacement: path.resolve('server/index.ts') },
+    ],
+  },
+  ...(command === 'build' ? { environments: ENVIRONMENTS } : {}),
+  experimental: {
+    // The example is served with its own folder as root.
+    renderBuiltUrl: (fileName, { hostType }) =>
+      hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
+  },
+  plugins: [workerFile()],
+  builder: {
+    sharedConfigBuild: true,
+    sharedPlugins: true,
+    buildApp: (builder) => buildAll(builder, { types: mode !== 'development' }),
+  },
+  test: {
+    reporters: ['default'],
+    allowOnly: process.env['CI'] === undefined,
+    projects: [
+      {
+        extends: true,
+        define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
+        test: {
+          name: 'unit',
+          environment: 'node',
+          include: ['{webgram,worker,client,server,examples,e2e/protocol}/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, '**/*.browser.test.ts', 'e2e/built/**'],
+        },
+      },
+      {
+        extends: true,
+        define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
+        // Found on the way, it would reload the page in the middle of a test.
+        optimizeDeps: { include: ['idb-keyval'] },
+        test: {
+          name: 'browser',
+          include: ['{webgram,worker,client}/**/*.browser.test.ts'],
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions: chromium() }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // The built files; `npm run build` comes first.
+          name: 'built',
+          environment: 'node',
+          include: ['e2e/built/**/*.test.ts'],
+          testTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'types',
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            checker: 'tsc',
+            tsconfig: './tsconfig.json',
+            ignoreSourceErrors: true, // `npm run typecheck` reports those
+            include: ['{webgram,worker,client,server,examples}/**/*.test-d.ts'],
+          },
+        },
+      },
+    ],
+  },
+}));
+
+function common() {
+  return { outDir: DIST, emptyOutDir: false, modulePreload: false as const, reportCompressedSize: false };
+}
+
+/** One classic script without imports, as a script tag and `new SharedWorker` take it. */
+function browser(input: Record<string, string>, entryFileNames: string): EnvironmentOptions {
+  return {
+    consumer: 'client',
+    build: {
+      ...common(),
+      target: 'es2022',
+      sourcemap: 'hidden',
+      rolldownOptions: {
+        input,
+        output: { format: 'iife', entryFileNames, codeSplitting: false },
+      },
+    },
+  };
+}
+
+/** Modules for Node; packages of `dependencies` stay imports, `webgram` does not. */
+function node(input: Record<string, string>): EnvironmentOptions {
+  return {
+    consumer: 'server',
+    resolve: { noExternal: ['webgram'], external: ['ws', 'classic-level'] },
+    build: {
+      ...common(),
+      target: 'node20',
+      ssr: true,
+      minify: false,
+      sourcemap: true,
+      copyPublicDir: false,
+      rolldownOptions: {
+        input,
+        output: {
+          format: 'es',
+          entryFileNames: '[name].js',
+          // Beside the entries, so that `import.meta.url` has the same folder in all of them.
+          chunkFileNames: '[name]-core.js',
+        },
+      },
+    },
+  };
+}
+
+/** Puts the worker's file name, known once it is built, where `__WEBGRAM_WORKER_FILE__` stands. */
+function workerFile(): Plugin {
+  let fileName: string | undefined;
+  return {
+    name: 'webgram:worker-file',
+    apply: 'build',
+    sharedDuringBuild: true,
+    renderChunk(code) {
+      if (!code.includes('__WEBGRAM_WORKER_FILE__')) return null;
+      if (fileName === undefined) throw new Error('the worker must be built first');
+      return { code: code.replaceAll('__WEBGRAM_WORKER_FILE__', JSON.stringify(fileName)), map: null };
+    },
+    writeBundle(_options, bundle) {
+      if (this.environment.name !== 'worker') return;
+      fileName = path.basename(Object.keys(bundle).find((name) => name.endsWith('.js')) ?? '');
+    },
+  };
+}
+
+async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
+  const startedMs = Date.now();
+  for (const name of Object.keys(ENVIRONMENTS)) {
+    const environment = builder.environments[name];
+    if (environment !== undefined) await builder.build(environment);
+  }
+  if (types) await Promise.all([bundleTypes('client'), bundleTypes('server')]);
+  await chmod(`${DIST}/cli.js`, 0o755);
+  await removeOlder(DIST, startedMs - 2_000);
+}
+
+/** Rolls the types of an entry up into one file, those of `webgram/` included. */
+async function bundleTypes(folder: 'client' | 'server') {
+  const bundle = await rollup({
+    input: `${folder}/index.ts`,
+    external: [/^node:/, ...builtinModules],
+    plugins: [
+      dts({
+        tsconfig: `${folder}/tsconfig.json`,
+        // Through node_modules/ it would be foreign, and each of its files a program of its own.
+        compilerOptions: { paths: { webgram: [path.resolve('webgram/index.ts')] } },
+      }),
+    ],
+    onwarn(warning) {
+      throw new Error(warning.message);
+    },
+  });
+  await bundle.write({ file: `${DIST}/${folder}.d.ts`, format: 'es' });
+  await bundle.close();
+}
+
+/** Removes what an earlier build left, at the end, so that a running server misses no file meanwhile. */
+async function removeOlder(folder: string, thanMs: number) {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const name = path.join(folder, entry.name);
+    if (entry.isDirectory()) {
+      await removeOlder(name, thanMs);
+      if ((await readdir(name)).length === 0) await rmdir(name);
+    } else if ((await stat(name)).mtimeMs < thanMs) await rm(name);
+  }
+}
+
+function chromium() {
+  const executablePath = findChromium();
+  return { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) };
+}

@@ -1,0 +1,5 @@
+/**
+ * File name of the built worker, `worker-<hash>.js`; the build puts it in wherever this name stands in
+ * `client/` and `server/`. In tests it is `worker-test.js`.
+ */
+declare const __WEBGRAM_WORKER_FILE__: string;
