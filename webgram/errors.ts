@@ -1,0 +1,94 @@
+/**
+ * Every code that an error of ours can carry. Codes are stable; messages may change.
+ *
+ * The list with what to do about each is in docs/errors.md.
+ */
+export const ERROR_CODES = [
+  'WEBGRAM_ABORTED',
+  'WEBGRAM_ASK_IN_HANDLER',
+  'WEBGRAM_BAD_FRAME',
+  'WEBGRAM_BAD_HANDSHAKE',
+  'WEBGRAM_BAD_TAG',
+  'WEBGRAM_CLOSED',
+  'WEBGRAM_DATA_NEWER',
+  'WEBGRAM_DENIED',
+  'WEBGRAM_FRAME_TOO_LARGE',
+  'WEBGRAM_GAP',
+  'WEBGRAM_HANDLER_FAILED',
+  'WEBGRAM_MESSAGE_TOO_LARGE',
+  'WEBGRAM_NOT_ENCODABLE',
+  'WEBGRAM_NO_BROWSER',
+  'WEBGRAM_NO_HANDLER',
+  'WEBGRAM_NO_HOST',
+  'WEBGRAM_SERVER_KEY_CHANGED',
+  'WEBGRAM_SESSION_ENDED',
+  'WEBGRAM_STORE_CLOSED',
+  'WEBGRAM_STORE_CONFLICT',
+  'WEBGRAM_STORE_CORRUPT',
+  'WEBGRAM_STORE_FAILED',
+  'WEBGRAM_STORE_LOCKED',
+  'WEBGRAM_TIMEOUT',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** What travels over the wire and over ports in place of an error. */
+export interface WireError {
+  code: string;
+  message: string;
+  data?: unknown;
+}
+
+export interface WebgramErrorOptions {
+  cause?: unknown;
+  /** The same call may succeed later without a change. Default false. */
+  retryable?: boolean;
+  /** It came from the peer. Default false. */
+  received?: boolean;
+}
+
+/**
+ * An error of this library.
+ *
+ * `code` is stable and is what programs look at; `message` is for people and may change.
+ */
+export class WebgramError extends Error {
+  override readonly name: string = 'WebgramError';
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly received: boolean;
+
+  constructor(code: ErrorCode, message: string, options: WebgramErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+    this.received = options.received ?? false;
+  }
+}
+
+/**
+ * An error that an application's handler answers an ask with, and what the asker's promise rejects with.
+ *
+ * Thrown in a handler it reaches the asker with its code, message and data. Any other throw reaches the
+ * asker as `WEBGRAM_HANDLER_FAILED`, without details.
+ */
+export class AskError extends Error {
+  override readonly name: string = 'AskError';
+  /** The application's code, such as `sold-out`, or one of ours. */
+  readonly code: string;
+  readonly data: unknown;
+  readonly retryable = false;
+  readonly received: boolean;
+
+  constructor(code: string, message = code, data?: unknown, options: { received?: boolean } = {}) {
+    super(message);
+    this.code = code;
+    this.data = data;
+    this.received = options.received ?? false;
+  }
+}
+
+/** Whether a thrown value is an error of this library with that code. */
+export function hasCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,285 @@
+import type { WireError } from '../errors.ts';
+import type { Limits } from '../limits.ts';
+import { unreachable } from '../unreachable.ts';
+import type {
+  AttachedEnvelope,
+  DownEnvelope,
+  LineageEntry,
+  Outcome,
+  OutcomeReason,
+  Position,
+  UpEnvelope,
+} from '../wire/envelope.ts';
+import { Outbox } from './outbox.ts';
+import { isCovered, START } from './position.ts';
+
+type OfTab<E> = E extends { tab: number } ? Omit<E, 'tab'> : never;
+/** An up envelope before the host has given it the tab's number on the link. */
+export type TabUp = OfTab<UpEnvelope>;
+/** A down envelope without the tab's number. */
+export type TabDown = OfTab<DownEnvelope>;
+
+type Message = Extract<TabUp, { kind: 'send' | 'ask' | 'answer' }>;
+type Sequenced = Extract<TabDown, { kind: 'send' | 'ask' | 'answer' }>;
+
+/** What a tab's stream tells the tab. */
+export interface TabStreamListener {
+  /** Carries an envelope towards the server, for the link of that number (0: none is known yet). */
+  post(link: number, envelope: TabUp): void;
+  /** A message has arrived: each once, in order. */
+  message(type: string, args: unknown[]): void;
+  volatile(type: string, args: unknown[]): void;
+  /** The server asks; answer with `answer(asked, …)`. */
+  ask(asked: Position, type: string, args: unknown[]): void;
+  /** The server no longer waits for that answer. */
+  cancel(asked: Position): void;
+  answered(asked: number, error: WireError | null, value: unknown): void;
+  /** The server has taken the stream up on this link. */
+  attached(outcome: Outcome): void;
+  /** What was kept fell from over the mark to nothing. */
+  drained(): void;
+  /**
+   * The server does not know the stream any more, so a new one has begun.
+   *
+   * @param reason `retention` or `overflow`.
+   * @param sent Messages that the server has not acknowledged; whether they were handled is unknown.
+   */
+  restarted(reason: OutcomeReason, sent: number): void;
+  /** The server has lost commits that this tab was told of. */
+  storeLost(): void;
+  /** The server's application closed this connection. */
+  closed(why: string): void;
+}
+
+/** Downs after which an acknowledgement leaves without waiting for the end of the task. */
+const ACK_AT_ONCE = 64;
+
+/**
+ * The tab's end of its stream: numbers what it sends, keeps it until an acknowledgement covers it, offers it
+ * again on every attach, and takes what comes once and in order.
+ *
+ * Nothing here knows what carries the envelopes. The rules are those of PROTOCOL.md, "Streams".
+ */
+export class TabStream {
+  readonly #listener: TabStreamListener;
+  readonly #newTabID: () => string;
+  #tabID: string;
+  #counter = 0;
+  #link = 0;
+  /** The latest attach was answered. */
+  #attached = false;
+  #next = 1;
+  readonly #outbox: Outbox<number, Message>;
+  #wasFull = false;
+  #received: Position = START;
+  /** Newest server time heard of; 0 before any. */
+  #seenTimeMs = 0;
+  #seenLife = 0;
+  #committed: LineageEntry | null = null;
+  #ackDue = 0;
+  /** Where a hole was met last; meeting it again without progress means that it does not fill. */
+  #hole: Position | null = null;
+
+  /** @param newTabID Makes 16 random bytes in base64url, for this document alone. */
+  constructor(listener: TabStreamListener, limits: Limits, newTabID: () => string) {
+    this.#listener = listener;
+    this.#newTabID = newTabID;
+    this.#tabID = newTabID();
+    this.#outbox = new Outbox(limits, (at, acknowledged) => at <= acknowledged);
+  }
+
+  get tabID(): string {
+    return this.#tabID;
+  }
+
+  /** The server has taken up the stream on the link that is known last. */
+  get isAttached(): boolean {
+    return this.#attached;
+  }
+
+  /** Unacknowledged messages. */
+  get count(): number {
+    return this.#outbox.count;
+  }
+
+  /** Unacknowledged messages are over the mark in bytes or count. */
+  get isFull(): boolean {
+    return this.#outbox.isFull;
+  }
+
+  /** @returns False when what is unacknowledged is over the mark; the message was taken all the same. */
+  send(type: string, args: unknown[], bytes: number): boolean {
+    this.#add({ kind: 'send', seq: this.#next, ack: this.#received, type, args }, bytes);
+    return !this.#outbox.isFull;
+  }
+
+  /** @returns The ask's number, which its answer names. */
+  ask(type: string, args: unknown[], bytes: number): number {
+    return this.#add({ kind: 'ask', seq: this.#next, ack: this.#received, type, args }, bytes);
+  }
+
+  answer(asked: Position, error: WireError | null, value: unknown, bytes: number): void {
+    this.#add({ kind: 'answer', seq: this.#next, ack: this.#received, asked, error, value }, bytes);
+  }
+
+  cancel(asked: number): void {
+    this.#listener.post(this.#link, { kind: 'cancel', asked });
+  }
+
+  /** Best effort: not numbered, and dropped while the stream is not attached. */
+  volatile(type: string, args: unknown[]): void {
+    if (this.#attached) this.#listener.post(this.#link, { kind: 'volatile', type, args });
+  }
+
+  /**
+   * Attaches over a link: to be called with 0 for every new host, and with the number of every new link.
+   * What is unacknowledged is offered again behind it.
+   */
+  attach(link: number): void {
+    this.#link = link;
+    this.#attached = false;
+    this.#counter += 1;
+    const { kept } = this.#outbox;
+    this.#ackDue = 0;
+    this.#listener.post(link, {
+      kind: 'attach',
+      tabID: this.#tabID,
+      counter: this.#counter,
+      received: this.#received,
+      oldest: kept[0]?.at ?? this.#next,
+      seen: {
+        timeMs: this.#seenTimeMs,
+        life: this.#seenLife,
+        commit: this.#committed?.[0] === this.#seenLife ? this.#committed[1] : 0,
+      },
+      info: {},
+    });
+    for (const { message } of kept) this.#listener.post(link, { ...message, ack: this.#received });
+  }
+
+  /** Takes what has come over a link; what belongs to another attachment than the latest is ignored. */
+  receive(link: number, envelope: TabDown): void {
+    if (link !== this.#link) return;
+    if (envelope.kind === 'attached') {
+      if (envelope.counter === this.#counter) this.#onAttached(envelope);
+      return;
+    }
+    if (!this.#attached) return;
+    switch (envelope.kind) {
+      case 'ack':
+        if (!('com' in envelope)) return;
+        this.#committed = envelope.com ?? this.#committed;
+        this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
+        this.#acknowledge(envelope.ack);
+        return;
+      case 'send':
+      case 'ask':
+      case 'answer':
+        this.#take(envelope);
+        return;
+      case 'cancel':
+        this.#listener.cancel(envelope.asked);
+        return;
+      case 'volatile':
+        this.#listener.volatile(envelope.type, envelope.args);
+        return;
+      case 'detach':
+        if (envelope.counter !== this.#counter) return;
+        if (envelope.why === 'overflow') this.#restart('overflow');
+        else this.#listener.closed(envelope.why);
+        return;
+      default:
+        unreachable(envelope);
+    }
+  }
+
+  #add(message: Message, bytes: number): number {
+    const seq = this.#next;
+    this.#next += 1;
+    this.#outbox.add(seq, message, bytes);
+    this.#wasFull ||= this.#outbox.isFull;
+    this.#ackDue = 0;
+    this.#listener.post(this.#link, message);
+    return seq;
+  }
+
+  #onAttached({ outcome, life, timeMs, lineage }: Omit<AttachedEnvelope, 'tab'>): void {
+    // A stale attach of ours was overtaken by a later one, whose answer is still to come.
+    if (outcome === 'stale') return;
+    if (outcome === 'forgotten') {
+      this.#restart('retention');
+      return;
+    }
+    this.#attached = true;
+    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
+    this.#seenLife = life;
+    this.#listener.attached(outcome);
+    if (this.#committed !== null && !holds(lineage, this.#committed)) {
+      this.#committed = null;
+      this.#listener.storeLost();
+    }
+  }
+
+  #take(envelope: Sequenced): void {
+    const { seq } = envelope;
+    if (isCovered(seq, this.#received)) {
+      this.#acknowledgeSoon();
+      return;
+    }
+    const isNext = seq.life === this.#received.life ? seq.n === this.#received.n + 1 : true;
+    if (!isNext) {
+      this.#onHole();
+      return;
+    }
+    this.#received = seq;
+    this.#acknowledge(envelope.ack);
+    this.#acknowledgeSoon();
+    if (envelope.kind === 'send') this.#listener.message(envelope.type, envelope.args);
+    else if (envelope.kind === 'ask') this.#listener.ask(seq, envelope.type, envelope.args);
+    else this.#listener.answered(envelope.asked, envelope.error, envelope.value);
+  }
+
+  /** A message is missing, which no path of ours should do: attach again once, then begin anew. */
+  #onHole(): void {
+    const before = this.#hole;
+    this.#hole = this.#received;
+    if (before !== null && isCovered(this.#received, before)) this.#restart('overflow');
+    else this.attach(this.#link);
+  }
+
+  #acknowledge(seq: number): void {
+    this.#outbox.acknowledge(seq);
+    if (!this.#wasFull || this.#outbox.isFull) return;
+    this.#wasFull = false;
+    this.#listener.drained();
+  }
+
+  /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */
+  #acknowledgeSoon(): void {
+    this.#ackDue += 1;
+    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(1), 0);
+    else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck(ACK_AT_ONCE);
+  }
+
+  #sendAck(atLeast: number): void {
+    if (this.#ackDue < atLeast || !this.#attached) return;
+    this.#ackDue = 0;
+    this.#listener.post(this.#link, { kind: 'ack', ack: this.#received });
+  }
+
+  #restart(reason: OutcomeReason): void {
+    const sent = this.#outbox.clear();
+    this.#wasFull = false;
+    this.#tabID = this.#newTabID();
+    this.#counter = 0;
+    this.#next = 1;
+    this.#received = START;
+    this.#hole = null;
+    this.#listener.restarted(reason, sent);
+    this.attach(this.#link);
+  }
+}
+
+function holds(lineage: readonly LineageEntry[], [life, commit]: LineageEntry): boolean {
+  return lineage.some(([heldLife, last]) => heldLife === life && last >= commit);
+}
