@@ -1,0 +1,217 @@
+import { WebgramError } from 'webgram';
+import type { EndReason, KeyRow, Lineage, Visits } from './store.ts';
+
+/** Version of the layout as a whole. A store with another one is not opened. */
+export const SCHEMA_VERSION = 1;
+
+/** Version that every row carries, so that one kind of row can change alone. */
+const ROW_VERSION = 1;
+
+/** A kind of row: where it lives, how its text is made, and how it is understood again. */
+export interface RowKind<Row, Name extends unknown[]> {
+  /** The LevelDB key. Every kind has its own prefix, so no id or name reaches a row of another kind. */
+  key: (...name: Name) => string;
+  encode: (row: Row) => string;
+  /** @throws {WebgramError} `WEBGRAM_STORE_CORRUPT` naming kind and key, when the text cannot be understood. */
+  parse: (text: unknown, key: string) => Row;
+}
+
+/** What does not change while a session lives. */
+export interface SessionRow {
+  keyID: string;
+  createdMs: number;
+  fromClient: string | undefined;
+}
+
+/** What every commit checks and rewrites. Absent until the first load. */
+export interface HeadRow {
+  tag: string;
+  life: number;
+  lineage: Lineage;
+}
+
+/** Says that a row cannot be understood. The row's value stays out of the message. */
+export function corruptRow(kind: string, key: string, why: string, cause?: unknown): WebgramError {
+  const message = `${kind} row '${key}' cannot be understood: ${why}`;
+  return new WebgramError('WEBGRAM_STORE_CORRUPT', message, { cause });
+}
+
+/** Which layout this is, and the name of the store. */
+export const storeRow: RowKind<{ schema: number; storeID: Uint8Array }, []> = {
+  key: () => 'meta/store',
+  encode: ({ schema, storeID }) => encodeFields(schema, encodeBytes(storeID)),
+  parse(text, key) {
+    const [schema, storeID] = parseFields('meta', key, text);
+    if (!isCount(schema) || !isBytes(storeID)) throw corruptRow('meta', key, 'a field is missing or wrong');
+    return { schema, storeID: decodeBytes(storeID) };
+  },
+};
+
+/** The lowest sessionID that was never dispensed. */
+export const nextSessionIDRow: RowKind<number, []> = {
+  key: () => 'meta/next-session-id',
+  encode: (next) => encodeFields(next),
+  parse(text, key) {
+    const [next] = parseFields('meta', key, text);
+    if (!isCount(next) || next === 0) throw corruptRow('meta', key, 'it is not a sessionID');
+    return next;
+  },
+};
+
+/** An identity key, alive or a tombstone. */
+export const keyRow: RowKind<KeyRow, [keyID: string]> = {
+  key: (keyID) => `key/${keyID}`,
+  encode: ({ sessionID, publicKey, ended }) =>
+    ended === undefined
+      ? encodeFields(sessionID, encodeBytes(publicKey))
+      : encodeFields(sessionID, encodeBytes(publicKey), ended.reason, ended.atMs),
+  parse(text, key) {
+    const [sessionID, publicKey, reason, atMs] = parseFields('key', key, text);
+    if (!isCount(sessionID) || !isBytes(publicKey))
+      throw corruptRow('key', key, 'a field is missing or wrong');
+    const row = { sessionID, publicKey: decodeBytes(publicKey) };
+    if (reason === undefined) return row;
+    if (!isEndReason(reason) || !isCount(atMs)) throw corruptRow('key', key, 'its end is not understood');
+    return { ...row, ended: { reason, atMs } };
+  },
+};
+
+export const sessionRow: RowKind<SessionRow, [sessionID: number]> = {
+  key: (sessionID) => `session/${fixedWidth(sessionID)}`,
+  encode: ({ keyID, createdMs, fromClient }) =>
+    fromClient === undefined ? encodeFields(keyID, createdMs) : encodeFields(keyID, createdMs, fromClient),
+  parse(text, key) {
+    const [keyID, createdMs, fromClient] = parseFields('session', key, text);
+    if (typeof keyID !== 'string' || !isCount(createdMs) || !isTextOrAbsent(fromClient)) {
+      throw corruptRow('session', key, 'a field is missing or wrong');
+    }
+    return { keyID, createdMs, fromClient };
+  },
+};
+
+export const headRow: RowKind<HeadRow, [sessionID: number]> = {
+  key: (sessionID) => `head/${fixedWidth(sessionID)}`,
+  encode: ({ tag, life, lineage }) => encodeFields(tag, life, lineage),
+  parse(text, key) {
+    const [tag, life, lineage] = parseFields('head', key, text);
+    if (typeof tag !== 'string' || !isCount(life) || !isLineage(lineage)) {
+      throw corruptRow('head', key, 'a field is missing or wrong');
+    }
+    return { tag, life, lineage };
+  },
+};
+
+/** The generation of the session's link: apart, because links come and go without a commit. */
+export const generationRow: RowKind<number, [sessionID: number]> = {
+  key: (sessionID) => `generation/${fixedWidth(sessionID)}`,
+  encode: (generation) => encodeFields(generation),
+  parse(text, key) {
+    const [generation] = parseFields('generation', key, text);
+    if (!isCount(generation)) throw corruptRow('generation', key, 'it is not a number');
+    return generation;
+  },
+};
+
+export const dataRow: RowKind<string, [sessionID: number]> = {
+  key: (sessionID) => `data/${fixedWidth(sessionID)}`,
+  encode: encodeText,
+  parse: (text, key) => parseText('data', key, text),
+};
+
+/** The tabs that have a stream row, so that a session is read and ended without a search. */
+export const tabsRow: RowKind<string[], [sessionID: number]> = {
+  key: (sessionID) => `tabs/${fixedWidth(sessionID)}`,
+  encode: (tabs) => encodeFields(...tabs),
+  parse(text, key) {
+    const tabs = parseFields('tabs', key, text);
+    if (!tabs.every((tab) => typeof tab === 'string'))
+      throw corruptRow('tabs', key, 'a tabID is not a string');
+    return tabs;
+  },
+};
+
+export const streamRow: RowKind<string, [sessionID: number, tabID: string]> = {
+  key: (sessionID, tabID) => `stream/${fixedWidth(sessionID)}/${tabID}`,
+  encode: encodeText,
+  parse: (text, key) => parseText('stream', key, text),
+};
+
+export const visitsRow: RowKind<Visits, [sessionID: number]> = {
+  key: (sessionID) => `visits/${fixedWidth(sessionID)}`,
+  encode: ({ firstMs, latestMs, previousMs }) =>
+    previousMs === undefined ? encodeFields(firstMs, latestMs) : encodeFields(firstMs, latestMs, previousMs),
+  parse(text, key) {
+    const [firstMs, latestMs, previousMs] = parseFields('visits', key, text);
+    if (!isCount(firstMs) || !isCount(latestMs))
+      throw corruptRow('visits', key, 'a field is missing or wrong');
+    if (previousMs === undefined) return { firstMs, latestMs };
+    if (!isCount(previousMs)) throw corruptRow('visits', key, 'a field is missing or wrong');
+    return { firstMs, latestMs, previousMs };
+  },
+};
+
+/** Sixteen digits hold every safe integer, so that keys sort as their numbers do. */
+function fixedWidth(number: number): string {
+  return String(number).padStart(16, '0');
+}
+
+function encodeFields(...fields: unknown[]): string {
+  return JSON.stringify([ROW_VERSION, ...fields]);
+}
+
+function parseFields(kind: string, key: string, text: unknown): unknown[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(String(text));
+  } catch (error) {
+    throw corruptRow(kind, key, 'it is not JSON', error);
+  }
+  if (!Array.isArray(parsed)) throw corruptRow(kind, key, 'it is not a list');
+  const [version, ...fields] = parsed as unknown[];
+  if (version !== ROW_VERSION) throw corruptRow(kind, key, `its version is not ${ROW_VERSION}`);
+  return fields;
+}
+
+/** Opaque text is kept as it is behind the version, not quoted a second time. */
+function encodeText(text: string): string {
+  return `${ROW_VERSION}:${text}`;
+}
+
+function parseText(kind: string, key: string, text: unknown): string {
+  const version = `${ROW_VERSION}:`;
+  if (typeof text !== 'string' || !text.startsWith(version)) {
+    throw corruptRow(kind, key, `its version is not ${ROW_VERSION}`);
+  }
+  return text.slice(version.length);
+}
+
+function encodeBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+}
+
+function decodeBytes(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'base64url'));
+}
+
+function isBytes(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w-]*$/.test(value);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isTextOrAbsent(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string';
+}
+
+function isLineage(value: unknown): value is Lineage {
+  return (
+    Array.isArray(value) &&
+    value.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(isCount))
+  );
+}
+
+function isEndReason(value: unknown): value is EndReason {
+  return value === 'revoked' || value === 'expired' || value === 'renewed';
+}

@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto';
+import { WebgramError } from 'webgram';
+import { randomTag } from './random-tag.ts';
+import type {
+  Commit,
+  Created,
+  EndReason,
+  KeyRow,
+  Lineage,
+  NewSession,
+  Store,
+  StoredSession,
+  Visits,
+} from './store.ts';
+
+interface KeptSession {
+  keyID: string;
+  createdMs: number;
+  fromClient: string | undefined;
+  generation: number;
+  life: number;
+  /** Absent until the first load. */
+  tag?: string;
+  lineage: Lineage;
+  data: string | undefined;
+  streams: Map<string, string>;
+  visits: Visits;
+}
+
+/**
+ * Keeps sessions in this process's memory: for tests, and to try things out.
+ *
+ * The content belongs to the object. It stays over `close()` and the next `open()`, as a folder would.
+ */
+export class MemoryStore implements Store {
+  readonly kind = 'memory';
+  readonly #id = Uint8Array.from(randomBytes(16));
+  readonly #keys = new Map<string, KeyRow>();
+  readonly #sessions = new Map<number, KeptSession>();
+  #nextSessionID = 1;
+  #state: 'new' | 'open' | 'closed' = 'new';
+
+  get storeID(): Uint8Array {
+    if (this.#state === 'new') throw closed();
+    return this.#id;
+  }
+
+  async open(): Promise<void> {
+    if (this.#state === 'open') throw new TypeError("'open' wants a closed store, this one is open");
+    this.#state = 'open';
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'open') this.#state = 'closed';
+  }
+
+  async nextSessionID(): Promise<number> {
+    this.#mustBeOpen();
+    return this.#nextSessionID;
+  }
+
+  async create({ keyID, publicKey, nowMs, fromClient }: NewSession): Promise<Created> {
+    this.#mustBeOpen();
+    const known = this.#keys.get(keyID);
+    if (known?.ended !== undefined) return { ended: known.ended.reason };
+    if (known !== undefined) return { sessionID: known.sessionID, created: false };
+    const sessionID = this.#nextSessionID++;
+    this.#keys.set(keyID, { sessionID, publicKey: Uint8Array.from(publicKey) });
+    this.#sessions.set(sessionID, {
+      keyID,
+      createdMs: nowMs,
+      fromClient,
+      generation: 0,
+      life: 0,
+      lineage: [],
+      data: undefined,
+      streams: new Map(),
+      visits: { firstMs: nowMs, latestMs: nowMs },
+    });
+    return { sessionID, created: true };
+  }
+
+  async findKey(keyID: string): Promise<KeyRow | undefined> {
+    this.#mustBeOpen();
+    const row = this.#keys.get(keyID);
+    return row && structuredClone(row);
+  }
+
+  async claim(sessionID: number, nowMs: number): Promise<number> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session) throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
+    session.generation = Math.max(session.generation + 1, nowMs);
+    return session.generation;
+  }
+
+  async load(sessionID: number, nowMs: number): Promise<StoredSession | undefined> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session) return undefined;
+    session.life = Math.max(session.life + 1, nowMs);
+    const tag = (session.tag = randomTag());
+    const { keyID, createdMs, fromClient, life, lineage, data, streams, visits } = session;
+    return structuredClone({
+      sessionID,
+      keyID,
+      createdMs,
+      fromClient,
+      life,
+      tag,
+      lineage,
+      data,
+      streams,
+      visits,
+    });
+  }
+
+  async commit({ sessionID, expectedTag, tag, lineage, data, streams }: Commit): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (session?.tag === undefined || session.tag !== expectedTag) {
+      throw new WebgramError(
+        'WEBGRAM_STORE_CONFLICT',
+        `session ${sessionID} is written by somebody else or has ended`,
+      );
+    }
+    session.tag = tag;
+    session.lineage = structuredClone(lineage);
+    if (data !== undefined) session.data = data;
+    for (const [tabID, stream] of streams) {
+      if (stream === null) session.streams.delete(tabID);
+      else session.streams.set(tabID, stream);
+    }
+  }
+
+  async writeVisits(sessionID: number, visits: Visits): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (session) session.visits = { ...visits };
+  }
+
+  async end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    const key = session && this.#keys.get(session.keyID);
+    if (!key) return false;
+    key.ended = { reason, atMs: nowMs };
+    return this.#sessions.delete(sessionID);
+  }
+
+  #mustBeOpen(): void {
+    if (this.#state !== 'open') throw closed();
+  }
+}
+
+function closed(): WebgramError {
+  return new WebgramError('WEBGRAM_STORE_CLOSED', 'the store is not open');
+}

@@ -1,0 +1,695 @@
+import { deepEqual, equal, notEqual, ok, rejects, throws } from 'node:assert/strict';
+import type { Commit, Created, NewSession, Store, StoredSession } from './store.ts';
+
+/** A place where one store's content is kept for the length of a test. */
+export interface StorePlace {
+  /**
+   * Makes a store on the place's content, not opened yet. Asked again after the store before it was closed;
+   * the content must still be there then.
+   */
+  store: () => Store;
+  /** Removes the content. Its stores are closed by then. */
+  remove: () => Promise<void> | void;
+}
+
+export interface ConformanceOptions {
+  /** Makes an empty place; called once for every test. */
+  make: () => Promise<StorePlace> | StorePlace;
+  /** Of the test runner: vitest, `node:test`, mocha and jest all have them. */
+  describe: (name: string, body: () => void) => unknown;
+  it: (fact: string, body: () => Promise<void>) => unknown;
+}
+
+/**
+ * Describes what every store does, as tests.
+ *
+ * @param name What the tests are listed under.
+ */
+export function describeStore(name: string, options: ConformanceOptions): void {
+  const { make, describe, it } = options;
+
+  /** States one fact about a store that is open and empty. */
+  function fact(title: string, body: (store: Store, place: StorePlace) => Promise<void>): void {
+    it(title, async () => {
+      const place = await make();
+      const store = place.store();
+      try {
+        await store.open();
+        await body(store, place);
+      } finally {
+        await store.close();
+        await place.remove();
+      }
+    });
+  }
+
+  describe(name, () => {
+    describe('opening and closing', () => {
+      it('rejects every call before it is opened and after it is closed', async () => {
+        const place = await make();
+        const store = place.store();
+        throws(() => store.storeID, { code: 'WEBGRAM_STORE_CLOSED' });
+        await everyCallIsRefused(store);
+        await store.open();
+        await store.close();
+        await everyCallIsRefused(store);
+        await place.remove();
+      });
+
+      it('closes without having been opened, and closes twice', async () => {
+        const place = await make();
+        const store = place.store();
+        await store.close();
+        await store.open();
+        await Promise.all([store.close(), store.close()]);
+        await store.close();
+        await place.remove();
+      });
+
+      fact('refuses to be opened while it is open, and stays open', async (store) => {
+        await rejects(store.open(), TypeError);
+        equal(await store.nextSessionID(), 1);
+      });
+
+      fact('has a storeID of 16 bytes, another one in each place', async (store) => {
+        const other = await make();
+        const otherStore = other.store();
+        await otherStore.open();
+        equal(store.storeID.length, 16);
+        equal(otherStore.storeID.length, 16);
+        notEqual(hex(store.storeID), hex(otherStore.storeID));
+        await otherStore.close();
+        await other.remove();
+      });
+
+      fact('keeps everything when it is closed and opened again', async (store, place) => {
+        const { session } = await createAndLoad(store, 'a', { fromClient: '{"x":1}' });
+        await store.create(newSession('b'));
+        await store.end(2, 'revoked', 5_000);
+        await store.commit({ ...commitOf(session), data: '"kept"', streams: new Map([['tab', '[1]']]) });
+        await store.writeVisits(1, { firstMs: 1, previousMs: 2, latestMs: 3 });
+        const generation = await store.claim(1, 9_000);
+        await store.close();
+
+        const again = place.store();
+        await again.open();
+        try {
+          equal(hex(again.storeID), hex(store.storeID));
+          equal(await again.nextSessionID(), 3);
+          deepEqual(await again.findKey('a'), { sessionID: 1, publicKey: publicKeyOf('a') });
+          deepEqual((await again.findKey('b'))?.ended, { reason: 'revoked', atMs: 5_000 });
+          equal(await again.claim(1, 0), generation + 1);
+          const { life, tag, ...rest } = await load(again, 1, 0);
+          equal(life, session.life + 1);
+          notEqual(tag, session.tag);
+          deepEqual(rest, {
+            sessionID: 1,
+            keyID: 'a',
+            createdMs: 1_000,
+            fromClient: '{"x":1}',
+            lineage: [[session.life, 1]],
+            data: '"kept"',
+            streams: new Map([['tab', '[1]']]),
+            visits: { firstMs: 1, previousMs: 2, latestMs: 3 },
+          });
+        } finally {
+          await again.close();
+        }
+      });
+
+      fact('finishes the writes in flight when it is closed', async (store, place) => {
+        const { session } = await createAndLoad(store, 'a');
+        const writes = [
+          store.writeVisits(1, { firstMs: 7, latestMs: 8 }),
+          store.create(newSession('b')),
+          store.commit({ ...commitOf(session), data: '"last"' }),
+          store.writeVisits(2, { firstMs: 9, latestMs: 9 }),
+        ];
+        await store.close();
+        await Promise.all(writes);
+
+        const again = place.store();
+        await again.open();
+        try {
+          const loaded = await load(again, 1);
+          equal(loaded.data, '"last"');
+          deepEqual(loaded.visits, { firstMs: 7, latestMs: 8 });
+          deepEqual((await load(again, 2)).visits, { firstMs: 9, latestMs: 9 });
+        } finally {
+          await again.close();
+        }
+      });
+    });
+
+    describe('creating', () => {
+      fact('dispenses 1, 2, 3', async (store) => {
+        equal(await store.nextSessionID(), 1);
+        for (const sessionID of [1, 2, 3]) {
+          deepEqual(await store.create(newSession(`key-${sessionID}`)), { sessionID, created: true });
+          equal(await store.nextSessionID(), sessionID + 1);
+        }
+      });
+
+      fact('dispenses 1,000 consecutive ids to 1,000 creates at the same time', async (store) => {
+        const keyIDs = numbers(1_000).map((n) => `key-${n}`);
+        const ids = (await Promise.all(keyIDs.map((keyID) => store.create(newSession(keyID))))).map(idOf);
+        deepEqual(
+          ids.toSorted((a, b) => a - b),
+          numbers(1_000),
+        );
+        equal(await store.nextSessionID(), 1_001);
+        for (const [index, keyID] of keyIDs.entries())
+          equal((await store.findKey(keyID))?.sessionID, ids[index]);
+      });
+
+      fact('finds the session that the same key has made before', async (store) => {
+        await store.create(newSession('a', { fromClient: '1' }));
+        await store.create(newSession('b'));
+        const again = await store.create(newSession('a', { fromClient: '2', nowMs: 2_000 }));
+        deepEqual(again, { sessionID: 1, created: false });
+        equal(await store.nextSessionID(), 3);
+        const { createdMs, fromClient } = await load(store, 1);
+        deepEqual({ createdMs, fromClient }, { createdMs: 1_000, fromClient: '1' });
+      });
+
+      fact('makes one session of creates with the same key at the same time', async (store) => {
+        const keyIDs = numbers(50).map((n) => `key-${n}`);
+        const created = await Promise.all(
+          [...keyIDs, ...keyIDs, ...keyIDs].map((k) => store.create(newSession(k))),
+        );
+        for (const index of keyIDs.keys()) {
+          const ofOneKey = [created[index], created[index + 50], created[index + 100]];
+          equal(new Set(ofOneKey.map((one) => idOf(one))).size, 1);
+          equal(ofOneKey.filter((one) => one && 'created' in one && one.created).length, 1);
+        }
+        equal(await store.nextSessionID(), 51);
+      });
+
+      fact('refuses a key whose session has ended, and dispenses its id to nobody', async (store) => {
+        await store.create(newSession('a'));
+        await store.end(1, 'expired', 2_000);
+        deepEqual(await store.create(newSession('a')), { ended: 'expired' });
+        deepEqual(await store.create(newSession('b')), { sessionID: 2, created: true });
+      });
+
+      fact('keeps no hold of the bytes it was given or gave away', async (store) => {
+        const session = newSession('a');
+        const creating = store.create(session);
+        session.publicKey.fill(0);
+        await creating;
+        (await store.findKey('a'))?.publicKey.fill(0);
+        deepEqual((await store.findKey('a'))?.publicKey, publicKeyOf('a'));
+      });
+
+      fact('keeps what the client passed as it is, and that it passed nothing', async (store) => {
+        const texts = [undefined, '', 'null', AWKWARD_TEXT];
+        for (const [index, fromClient] of texts.entries()) {
+          await store.create(newSession(`key-${index}`, { fromClient }));
+          equal((await load(store, index + 1)).fromClient, fromClient);
+        }
+      });
+    });
+
+    describe('finding keys', () => {
+      fact('knows no key but those that have made a session', async (store) => {
+        await createAndLoad(store, 'a', { fromClient: '1' });
+        await store.writeVisits(1, { firstMs: 1, latestMs: 1 });
+        for (const keyID of AWKWARD_NAMES) equal(await store.findKey(keyID), undefined);
+      });
+    });
+
+    describe('claiming', () => {
+      fact('gives generations that grow, also when the clock goes back', async (store) => {
+        await store.create(newSession('a'));
+        equal(await store.claim(1, 5_000), 5_000);
+        equal(await store.claim(1, 5_000), 5_001);
+        equal(await store.claim(1, 1), 5_002);
+        equal(await store.claim(1, 6_000), 6_000);
+      });
+
+      fact('gives claims at the same time different generations', async (store) => {
+        await store.create(newSession('a'));
+        const generations = await Promise.all(numbers(20).map(() => store.claim(1, 100)));
+        equal(new Set(generations).size, 20);
+      });
+
+      fact('leaves the life and the tag as they are', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        await store.claim(1, session.life + 1_000);
+        await store.commit(commitOf(session));
+        equal((await load(store, 1, 0)).life, session.life + 1);
+      });
+
+      fact('rejects for sessions that never were', async (store) => {
+        await store.create(newSession('a'));
+        for (const sessionID of AWKWARD_IDS) {
+          await rejects(store.claim(sessionID, 1), { code: 'WEBGRAM_SESSION_ENDED' });
+        }
+      });
+    });
+
+    describe('loading', () => {
+      fact('finds nothing for sessions that never were', async (store) => {
+        await store.create(newSession('a'));
+        for (const sessionID of AWKWARD_IDS) equal(await store.load(sessionID, 1), undefined);
+      });
+
+      fact('gives a new session without data, streams and commits', async (store) => {
+        await store.create(newSession('a'));
+        const { tag, ...rest } = await load(store, 1, 3_000);
+        ok(tag.length >= 22, 'a tag has 128 random bits');
+        deepEqual(rest, {
+          sessionID: 1,
+          keyID: 'a',
+          createdMs: 1_000,
+          fromClient: undefined,
+          life: 3_000,
+          lineage: [],
+          data: undefined,
+          streams: new Map(),
+          visits: { firstMs: 1_000, latestMs: 1_000 },
+        });
+      });
+
+      fact('gives lives that grow, also when the clock goes back', async (store) => {
+        await store.create(newSession('a'));
+        const lives = [];
+        for (const nowMs of [5_000, 5_000, 1, 6_000]) lives.push((await load(store, 1, nowMs)).life);
+        deepEqual(lives, [5_000, 5_001, 5_002, 6_000]);
+      });
+
+      fact('refuses the commits of the life before', async (store) => {
+        const { session: before } = await createAndLoad(store, 'a');
+        const after = await load(store, 1);
+        await rejects(store.commit({ ...commitOf(before), data: '"old"' }), {
+          code: 'WEBGRAM_STORE_CONFLICT',
+        });
+        await store.commit({ ...commitOf(after), data: '"new"' });
+        equal((await load(store, 1)).data, '"new"');
+      });
+
+      fact(
+        'gives loads at the same time different lives and tags, of which the newest may commit',
+        async (store) => {
+          await store.create(newSession('a'));
+          const loaded = await Promise.all(numbers(20).map(() => load(store, 1)));
+          equal(new Set(loaded.map(({ life }) => life)).size, 20);
+          equal(new Set(loaded.map(({ tag }) => tag)).size, 20);
+          const newestLife = Math.max(...loaded.map(({ life }) => life));
+          const outcomes = await Promise.allSettled(loaded.map((session) => store.commit(commitOf(session))));
+          deepEqual(
+            loaded.filter((_, index) => outcomes[index]?.status === 'fulfilled').map(({ life }) => life),
+            [newestLife],
+          );
+        },
+      );
+
+      fact('reads what was written by the calls before it, all or nothing', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const commit = commitOf(session);
+        const [, loaded] = await Promise.all([
+          store.commit({ ...commit, data: '"new"', streams: new Map([['tab', '"new"']]) }),
+          load(store, 1),
+          rejects(store.commit({ ...commit, expectedTag: commit.tag, tag: 'later', data: '"later"' }), {
+            code: 'WEBGRAM_STORE_CONFLICT',
+          }),
+        ]);
+        equal(loaded.data, '"new"');
+        deepEqual(loaded.streams, new Map([['tab', '"new"']]));
+        deepEqual(loaded.lineage, commit.lineage);
+      });
+    });
+
+    describe('committing', () => {
+      fact('changes what the commit names and leaves the rest', async (store) => {
+        let { session } = await createAndLoad(store, 'a');
+        await store.commit({
+          ...commitOf(session),
+          data: '"first"',
+          streams: new Map([
+            ['one', '1'],
+            ['two', '2'],
+          ]),
+        });
+        session = await load(store, 1);
+        await store.commit({
+          ...commitOf(session),
+          streams: new Map([
+            ['one', null],
+            ['three', '3'],
+            ['unknown', null],
+          ]),
+        });
+        session = await load(store, 1);
+        equal(session.data, '"first"');
+        deepEqual(
+          session.streams,
+          new Map([
+            ['two', '2'],
+            ['three', '3'],
+          ]),
+        );
+        await store.commit({ ...commitOf(session), data: '"second"' });
+        session = await load(store, 1);
+        equal(session.data, '"second"');
+        equal(session.streams.size, 2);
+        await store.commit({
+          ...commitOf(session),
+          streams: new Map([
+            ['two', null],
+            ['three', null],
+          ]),
+        });
+        equal((await load(store, 1)).streams.size, 0);
+      });
+
+      fact('writes nothing of a commit that expects another tag', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        await store.commit({ ...commitOf(session), data: '"kept"', streams: new Map([['tab', '"kept"']]) });
+        const refused = {
+          ...commitOf(session),
+          tag: 'refused',
+          lineage: [[1, 1]] as const,
+          data: '"lost"',
+          streams: new Map<string, string | null>([
+            ['tab', null],
+            ['other', '"lost"'],
+          ]),
+        };
+        await rejects(store.commit(refused), { code: 'WEBGRAM_STORE_CONFLICT' });
+        await rejects(store.commit({ ...refused, expectedTag: '' }), { code: 'WEBGRAM_STORE_CONFLICT' });
+        const { data, streams, lineage } = await load(store, 1);
+        deepEqual(
+          { data, streams, lineage },
+          {
+            data: '"kept"',
+            streams: new Map([['tab', '"kept"']]),
+            lineage: [[session.life, 1]],
+          },
+        );
+      });
+
+      fact('refuses commits for sessions that were never loaded or never were', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        await store.create(newSession('b'));
+        for (const sessionID of [2, ...AWKWARD_IDS]) {
+          // No tag at all must not pass for the missing tag of a missing head.
+          for (const expectedTag of [session.tag, '', undefined as unknown as string]) {
+            await rejects(store.commit({ ...commitOf(session), sessionID, expectedTag }), {
+              code: 'WEBGRAM_STORE_CONFLICT',
+            });
+          }
+        }
+        await store.commit(commitOf(session));
+      });
+
+      fact(
+        'writes commits at the same time in order when each expects the tag of the one before',
+        async (store) => {
+          const { session } = await createAndLoad(store, 'a');
+          const commits = chainOf(session, 100);
+          await Promise.all(commits.map((commit) => store.commit(commit)));
+          const { data, streams, lineage } = await load(store, 1);
+          equal(data, '100');
+          deepEqual(streams, new Map([['tab', '100']]));
+          deepEqual(lineage, [[session.life, 100]]);
+        },
+      );
+
+      fact('writes one of many commits at the same time that expect the same tag', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const commits = numbers(50).map((n) => ({ ...commitOf(session), tag: `tag-${n}`, data: String(n) }));
+        const outcomes = await Promise.allSettled(commits.map((commit) => store.commit(commit)));
+        const winners = commits.filter((_, index) => outcomes[index]?.status === 'fulfilled');
+        equal(winners.length, 1);
+        equal((await load(store, 1)).data, winners[0]?.data);
+      });
+
+      fact('refuses every commit that rests on a refused one', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const [first, second, third, fourth] = chainOf(session, 4) as [Commit, Commit, Commit, Commit];
+        const outcomes = await Promise.allSettled([
+          store.commit(first),
+          store.commit({ ...second, expectedTag: 'another' }),
+          store.commit(third),
+          store.commit(fourth),
+        ]);
+        deepEqual(
+          outcomes.map(({ status }) => status),
+          ['fulfilled', 'rejected', 'rejected', 'rejected'],
+        );
+        equal((await load(store, 1)).data, '1');
+      });
+
+      fact('keeps the commits of many sessions at the same time apart', async (store) => {
+        const sessions = await Promise.all(
+          numbers(100).map(async (n) => (await createAndLoad(store, `key-${n}`)).session),
+        );
+        await Promise.all(
+          sessions.flatMap((session) => chainOf(session, 5).map((commit) => store.commit(commit))),
+        );
+        for (const { sessionID, life } of sessions) {
+          const { data, lineage } = await load(store, sessionID);
+          deepEqual({ data, lineage }, { data: '5', lineage: [[life, 5]] });
+        }
+      });
+
+      fact('counts right when many take turns by loading', async (store) => {
+        await store.create(newSession('a'));
+        const taker = async () => {
+          for (let counted = 0; counted < 10;) {
+            const session = await load(store, 1);
+            const outcome = await store
+              .commit({ ...commitOf(session), data: String(Number(session.data ?? 0) + 1) })
+              .then(() => 'counted', codeOf);
+            ok(['counted', 'WEBGRAM_STORE_CONFLICT'].includes(outcome), outcome);
+            if (outcome === 'counted') counted++;
+            // Whoever was refused lets the others go first, or nobody would ever get through.
+            else await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
+          }
+        };
+        await Promise.all(numbers(4).map(taker));
+        equal((await load(store, 1)).data, '40');
+      });
+
+      fact('keeps texts and tab names as they are', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const streams = new Map(AWKWARD_NAMES.map((tabID) => [tabID, `${AWKWARD_TEXT} of ${tabID}`]));
+        await store.commit({
+          ...commitOf(session),
+          data: AWKWARD_TEXT,
+          streams: new Map([...streams, ['', '']]),
+        });
+        const loaded = await load(store, 1);
+        equal(loaded.data, AWKWARD_TEXT);
+        deepEqual(loaded.streams, new Map([...streams, ['', '']]));
+      });
+
+      fact('keeps a megabyte', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const data = JSON.stringify('é'.repeat(512 * 1024));
+        await store.commit({ ...commitOf(session), data });
+        ok((await load(store, 1)).data === data);
+      });
+
+      fact('takes what it is given at the call, and gives away nothing that later changes', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const commit = { ...commitOf(session), streams: new Map<string, string | null>([['tab', '1']]) };
+        const visits = { firstMs: 1, latestMs: 2 };
+        const writes = [store.commit(commit), store.writeVisits(1, visits)];
+        commit.tag = 'later';
+        commit.streams.set('tab', '2');
+        (commit.lineage as [number, number][])[0]?.fill(0);
+        visits.firstMs = 0;
+        await Promise.all(writes);
+        const first = await load(store, 1);
+        first.streams.set('tab', '3');
+        (first.lineage as unknown[]).push([0, 0]);
+        first.visits.firstMs = 3;
+        const loaded = await load(store, 1);
+        deepEqual(loaded.streams, new Map([['tab', '1']]));
+        deepEqual(loaded.lineage, [[session.life, 1]]);
+        deepEqual(loaded.visits, { firstMs: 1, latestMs: 2 });
+      });
+    });
+
+    describe('visits', () => {
+      fact('are kept without a commit, the newest call last', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        await Promise.all([
+          store.writeVisits(1, { firstMs: 1, latestMs: 2 }),
+          store.writeVisits(1, { firstMs: 1, previousMs: 2, latestMs: 3 }),
+        ]);
+        await store.commit(commitOf(session));
+        deepEqual((await load(store, 1)).visits, { firstMs: 1, previousMs: 2, latestMs: 3 });
+      });
+
+      fact('of sessions that have ended or never were are dropped', async (store) => {
+        await store.create(newSession('a'));
+        await store.end(1, 'revoked', 2_000);
+        for (const sessionID of [1, 2]) await store.writeVisits(sessionID, { firstMs: 1, latestMs: 2 });
+        deepEqual(await store.create(newSession('b')), { sessionID: 2, created: true });
+        equal(await store.load(1, 1), undefined);
+        deepEqual((await load(store, 2)).visits, { firstMs: 1_000, latestMs: 1_000 });
+      });
+    });
+
+    describe('ending', () => {
+      fact('leaves a tombstone and nothing else', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        await store.commit({ ...commitOf(session), data: '1', streams: new Map([['tab', '1']]) });
+        equal(await store.end(1, 'renewed', 7_000), true);
+        deepEqual(await store.findKey('a'), {
+          sessionID: 1,
+          publicKey: publicKeyOf('a'),
+          ended: { reason: 'renewed', atMs: 7_000 },
+        });
+        equal(await store.load(1, 8_000), undefined);
+        await rejects(store.claim(1, 8_000), { code: 'WEBGRAM_SESSION_ENDED' });
+        await rejects(store.commit(commitOf(session)), { code: 'WEBGRAM_STORE_CONFLICT' });
+        equal(await store.nextSessionID(), 2);
+      });
+
+      fact('says whether the session was alive, and keeps the first reason', async (store) => {
+        await store.create(newSession('a'));
+        const ended = await Promise.all([
+          store.end(1, 'revoked', 1),
+          store.end(1, 'expired', 2),
+          store.end(2, 'revoked', 3),
+        ]);
+        deepEqual(ended, [true, false, false]);
+        equal(await store.end(1, 'expired', 4), false);
+        deepEqual((await store.findKey('a'))?.ended, { reason: 'revoked', atMs: 1 });
+      });
+
+      fact('lets nothing in flight revive the session', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const [first, second] = chainOf(session, 2) as [Commit, Commit];
+        const outcomes = await Promise.all([
+          store.commit(first).then(() => 'ok', codeOf),
+          store.end(1, 'revoked', 2_000),
+          store.commit(second).then(() => 'ok', codeOf),
+          store.claim(1, 9_000).then(() => 'ok', codeOf),
+          store.load(1, 9_000),
+          store.writeVisits(1, { firstMs: 1, latestMs: 2 }),
+          store.create(newSession('a')),
+        ]);
+        deepEqual(outcomes, [
+          'ok',
+          true,
+          'WEBGRAM_STORE_CONFLICT',
+          'WEBGRAM_SESSION_ENDED',
+          undefined,
+          undefined,
+          { ended: 'revoked' },
+        ]);
+        equal(await store.load(1, 1), undefined);
+      });
+
+      fact('leaves other sessions alone', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        for (const n of numbers(11)) await store.create(newSession(`key-${n}`));
+        await store.commit({ ...commitOf(session), data: '1', streams: new Map([['tab', '1']]) });
+        await store.end(10, 'revoked', 1);
+        await store.end(11, 'revoked', 1);
+        const { data, streams } = await load(store, 1);
+        deepEqual({ data, streams }, { data: '1', streams: new Map([['tab', '1']]) });
+        equal((await store.findKey('key-11'))?.ended, undefined);
+      });
+    });
+  });
+}
+
+/** Ids that no store has dispensed, with what a careless caller may pass. */
+const AWKWARD_IDS = [0, -1, 1.5, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY, 1e21] as const;
+
+/** Names that hit something else in a store that keeps all rows under one kind of name. */
+const AWKWARD_NAMES = [
+  '',
+  '1',
+  '/',
+  'b',
+  'nextSessionID',
+  '__proto__',
+  'constructor',
+  '../1',
+  'key/a',
+  'tab\u0000',
+  '🙂',
+  '*',
+];
+
+const AWKWARD_TEXT = '"quo\\"te" \u0000 \u2028 🙂 é {"a":[1:]} \n';
+
+async function everyCallIsRefused(store: Store): Promise<void> {
+  const commit = { sessionID: 1, expectedTag: '', tag: '', lineage: [], streams: new Map<string, string>() };
+  const calls: (() => Promise<unknown>)[] = [
+    () => store.nextSessionID(),
+    () => store.create(newSession('a')),
+    () => store.findKey('a'),
+    () => store.claim(1, 1),
+    () => store.load(1, 1),
+    () => store.commit(commit),
+    () => store.writeVisits(1, { firstMs: 1, latestMs: 1 }),
+    () => store.end(1, 'revoked', 1),
+  ];
+  for (const call of calls) await rejects(call(), { code: 'WEBGRAM_STORE_CLOSED' });
+}
+
+function newSession(keyID: string, changes: Partial<NewSession> = {}): NewSession {
+  return { keyID, publicKey: publicKeyOf(keyID), nowMs: 1_000, fromClient: undefined, ...changes };
+}
+
+/** Sixty-five bytes that differ by key and take every value. */
+function publicKeyOf(keyID: string): Uint8Array {
+  return Uint8Array.from(
+    { length: 65 },
+    (_, index) => (index * 37 + (keyID.codePointAt(keyID.length - 1) ?? 0)) % 256,
+  );
+}
+
+async function load(store: Store, sessionID: number, nowMs = 1_000): Promise<StoredSession> {
+  const session = await store.load(sessionID, nowMs);
+  ok(session, `session ${sessionID} is there`);
+  return session;
+}
+
+async function createAndLoad(store: Store, keyID: string, changes: Partial<NewSession> = {}) {
+  const created = await store.create(newSession(keyID, changes));
+  return { created, session: await load(store, idOf(created)) };
+}
+
+/** The next commit of a session, with nothing changed. */
+function commitOf({ sessionID, tag, life }: StoredSession): Commit {
+  return { sessionID, expectedTag: tag, tag: `${tag}+`, lineage: [[life, 1]], streams: new Map() };
+}
+
+/** Commits of which each expects the tag of the one before; the nth writes n. */
+function chainOf({ sessionID, tag, life }: StoredSession, length: number): Commit[] {
+  return numbers(length).map((n) => ({
+    sessionID,
+    expectedTag: n === 1 ? tag : `${tag}-${n - 1}`,
+    tag: `${tag}-${n}`,
+    lineage: [[life, n]],
+    data: String(n),
+    streams: new Map([['tab', String(n)]]),
+  }));
+}
+
+/** From 1 to `count`. */
+function numbers(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index + 1);
+}
+
+function idOf(created: Created | undefined): number {
+  ok(created && 'sessionID' in created, 'the session was created');
+  return created.sessionID;
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code: string }).code;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

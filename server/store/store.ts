@@ -1,0 +1,130 @@
+/** How a session's key came to its end. What is left of it is a tombstone. */
+export type EndReason = 'revoked' | 'expired' | 'renewed';
+
+/** What the store knows of one identity key; found by its keyID. */
+export interface KeyRow {
+  sessionID: number;
+  /** Uncompressed P-256 point, 65 bytes. */
+  publicKey: Uint8Array;
+  /** Present on a tombstone. */
+  ended?: { reason: EndReason; atMs: number };
+}
+
+/** A session to create. Idempotent by `keyID`. */
+export interface NewSession {
+  /** Unpadded base64url of the first 16 bytes of SHA-256 of `publicKey`. */
+  keyID: string;
+  /** Uncompressed P-256 point, 65 bytes. */
+  publicKey: Uint8Array;
+  nowMs: number;
+  /** Encoded JSON of what the client passed at creation; `undefined` when it passed nothing. */
+  fromClient: string | undefined;
+}
+
+export type Created = { sessionID: number; created: boolean } | { ended: EndReason };
+
+/** When the visitor was here, in ms since 1970. */
+export interface Visits {
+  firstMs: number;
+  previousMs?: number;
+  latestMs: number;
+}
+
+/** Last commit number of each life that committed: `[life, commit]`, lives ascending. */
+export type Lineage = readonly (readonly [life: number, commit: number])[];
+
+/** A session as read from the store at the beginning of a life. */
+export interface StoredSession {
+  sessionID: number;
+  keyID: string;
+  createdMs: number;
+  fromClient: string | undefined;
+  /** This life: larger than every life before. */
+  life: number;
+  /** Random version tag, written by this load; the next commit must expect it. */
+  tag: string;
+  lineage: Lineage;
+  /** Encoded `sessionData`; `undefined` when nothing was saved yet. */
+  data: string | undefined;
+  /** Encoded stream state by tabID. */
+  streams: Map<string, string>;
+  visits: Visits;
+}
+
+/** One session's share of a write: applied whole or not at all. */
+export interface Commit {
+  sessionID: number;
+  /** The tag that the session's head must carry; another one refuses the commit. */
+  expectedTag: string;
+  /** The tag that the head carries afterwards. */
+  tag: string;
+  lineage: Lineage;
+  /** Encoded `sessionData` when it has changed. */
+  data?: string;
+  /** Stream rows that have changed: encoded state, or `null` to delete the row. */
+  streams: Map<string, string | null>;
+}
+
+/**
+ * Where sessions are kept. Every implementation passes the conformance suite unchanged.
+ *
+ * Writes that return have been made durable unless the method says otherwise. A store is opened once and
+ * closed once. All methods reject with `WEBGRAM_STORE_CLOSED` outside of that, and with
+ * `WEBGRAM_STORE_FAILED` when the medium fails (`retryable` tells whether it may pass).
+ */
+export interface Store {
+  /** `memory`, `level` or `redis`. */
+  readonly kind: string;
+  /**
+   * Opens the store, creating it when there is none.
+   *
+   * @throws {WebgramError} `WEBGRAM_STORE_LOCKED` when another process has it open,
+   * `WEBGRAM_STORE_CORRUPT` when its content cannot be understood.
+   */
+  open(): Promise<void>;
+  /** Waits for writes in flight, then closes. Idempotent. */
+  close(): Promise<void>;
+  /** Names this store: 16 random bytes made when it was created. */
+  readonly storeID: Uint8Array;
+
+  /** The lowest sessionID that was never dispensed. */
+  nextSessionID(): Promise<number>;
+  /**
+   * Creates a session under the next sequence number, or finds the one that the same key has made before.
+   * The id, the key and the session are one synced write. An id is never dispensed twice, also not after a
+   * crash; calls at the same time with the same key make one session.
+   */
+  create(session: NewSession): Promise<Created>;
+  /** Finds a key, alive or a tombstone. */
+  findKey(keyID: string): Promise<KeyRow | undefined>;
+  /**
+   * Takes the session's link: returns a generation larger than every one before, at least `nowMs`.
+   * It need not survive a loss of power; the clock makes up for it.
+   *
+   * @throws {WebgramError} `WEBGRAM_SESSION_ENDED` when there is no such session.
+   */
+  claim(sessionID: number, nowMs: number): Promise<number>;
+  /**
+   * Begins a life of the session: writes a new life (at least `nowMs`, larger than every one before) with a
+   * new random tag, which refuses the commits of whoever held the session before, then reads it.
+   *
+   * @returns `undefined` when there is no such session.
+   */
+  load(sessionID: number, nowMs: number): Promise<StoredSession | undefined>;
+  /**
+   * Writes what one session has changed, whole or not at all, synced. Commits that are ready together go to
+   * the medium as one synced batch.
+   *
+   * @throws {WebgramError} `WEBGRAM_STORE_CONFLICT` when the head carries another tag or the session is gone;
+   * nothing of the commit is written then.
+   */
+  commit(commit: Commit): Promise<void>;
+  /** Writes when the visitor was here: a small row of its own, batched, not synced. */
+  writeVisits(sessionID: number, visits: Visits): Promise<void>;
+  /**
+   * Ends a session: its rows go, its key becomes a tombstone, in one synced write. Nothing in flight revives it.
+   *
+   * @returns Whether it was alive.
+   */
+  end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean>;
+}
