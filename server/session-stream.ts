@@ -1,0 +1,255 @@
+import {
+  encodeJson,
+  decodeJson,
+  Inbox,
+  isCovered,
+  Outbox,
+  utf8Length,
+  WebgramError,
+  type Limits,
+  type Position,
+} from 'webgram';
+import type { SessionLink } from './session-link.ts';
+
+/** A message to a tab, encoded when it was sent, so that later changes to its arguments do not reach it. */
+export interface Sent {
+  kind: 'send' | 'ask' | 'answer';
+  /** The ask that an answer answers. */
+  asked?: number;
+  /** JSON of the list that follows the acknowledgement in the envelope. */
+  body: string;
+}
+
+/** A message that waits for the commit it depends on. */
+export interface Held extends Sent {
+  /** Leaves when this commit of the present life is confirmed; 0: at once. */
+  barrier: number;
+}
+
+export interface Attachment {
+  link: SessionLink;
+  tab: number;
+}
+
+const ROW_VERSION = 1;
+
+/** What a stream's row holds. */
+interface StreamRow {
+  v: typeof ROW_VERSION;
+  counter: number;
+  handled: number;
+  ahead: number[];
+  ended: boolean;
+  seenMs: number;
+  /** All unacknowledged downs. */
+  downs: [life: number, n: number, kind: Sent['kind'], asked: number | null, body: string][];
+}
+
+/**
+ * The server's end of one tab's stream.
+ *
+ * It keeps the books: what was taken, handled and acknowledged, and which downs have left over the present
+ * attachment. When something may leave is the session's to say.
+ */
+export class SessionStream {
+  readonly tabID: string;
+  readonly inbox: Inbox;
+  readonly outbox: Outbox<Position, Held>;
+  /** Of the latest attach; a lower one is refused. */
+  counter: number;
+  attachment: Attachment | null = null;
+  /** Generation of the link of the latest attach. */
+  attachedBy = 0;
+  /** The host finishes for a tab that has gone. */
+  isDeparted = false;
+  /** Nothing is sent any more, and it cannot be attached again. */
+  hasEnded: boolean;
+  /** Server time of the last moment at which it was attached. */
+  seenMs: number;
+  /** Messages that were taken and wait for their handlers. */
+  queued = 0;
+  /** Concurrent handlers of its messages that are under way, and what waits for their end. */
+  concurrent = 0;
+  whenIdle: (() => void) | undefined;
+  /** Its state differs from its row. */
+  isDirty = false;
+  /** There is a row. */
+  isStored: boolean;
+
+  /** Number of the last down of the present life. */
+  #lastDown = 0;
+  /** How many of the outbox have left over this attachment. */
+  #left = 0;
+  /** Handled watermarks, each to be acknowledged once its commit is confirmed. */
+  #acks: { handled: number; barrier: number }[] = [];
+  #releasedAck: number;
+  #toldAck = 0;
+  #toldCommit = '';
+
+  constructor(tabID: string, limits: Limits, row?: StreamRow) {
+    this.tabID = tabID;
+    this.outbox = new Outbox(limits, isCovered);
+    this.inbox = new Inbox(row);
+    this.counter = row?.counter ?? 0;
+    this.hasEnded = row?.ended ?? false;
+    this.seenMs = row?.seenMs ?? 0;
+    this.isStored = row !== undefined;
+    this.#releasedAck = this.inbox.handled;
+    for (const [life, n, kind, asked, body] of row?.downs ?? []) {
+      const message: Held = { kind, body, barrier: 0, ...(asked === null ? {} : { asked }) };
+      this.outbox.add({ life, n }, message, utf8Length(body));
+    }
+  }
+
+  get isAttached(): boolean {
+    return this.attachment !== null;
+  }
+
+  /** A tab that is there and listens. */
+  get isOnline(): boolean {
+    return this.attachment !== null && !this.isDeparted && !this.hasEnded;
+  }
+
+  /** Takes up a stream that the tab knows and this server does not: everything before `oldest` is done. */
+  begin(oldest: number, life: number, received: Position): void {
+    this.inbox.skip(oldest - 1);
+    this.inbox.markThrough(oldest - 1);
+    this.#releasedAck = oldest - 1;
+    if (received.life === life) this.#lastDown = received.n;
+  }
+
+  /** @param oldest Lowest up that the tab still holds: it knows that those before are handled. */
+  attach(attachment: Attachment, counter: number, received: Position, oldest: number): void {
+    this.attachment = attachment;
+    this.attachedBy = attachment.link.generation;
+    this.counter = counter;
+    this.isDirty = true;
+    this.outbox.acknowledge(received);
+    this.#left = 0;
+    this.#toldAck = oldest - 1;
+    this.#toldCommit = '';
+  }
+
+  acknowledge(received: Position): void {
+    const count = this.outbox.acknowledge(received);
+    if (count === 0) return;
+    this.#left = Math.max(0, this.#left - count);
+    this.isDirty = true;
+  }
+
+  /** Numbers and keeps a message until its commit is confirmed and the tab has acknowledged it. */
+  push(message: Sent, life: number, barrier: number): Position {
+    this.#lastDown += 1;
+    const at = { life, n: this.#lastDown };
+    this.outbox.add(at, { ...message, barrier }, utf8Length(message.body));
+    this.isDirty = true;
+    return at;
+  }
+
+  /** Marks a message as handled; the acknowledgement waits for that commit. */
+  markHandled(seq: number, barrier: number): void {
+    this.inbox.mark(seq);
+    this.#holdAck(barrier);
+  }
+
+  markSkipped(through: number, barrier: number): void {
+    this.inbox.markThrough(through);
+    this.#holdAck(barrier);
+  }
+
+  #holdAck(barrier: number): void {
+    this.isDirty = true;
+    const last = this.#acks.at(-1);
+    if (last?.barrier === barrier) last.handled = this.inbox.handled;
+    else this.#acks.push({ handled: this.inbox.handled, barrier });
+  }
+
+  /**
+   * Sends what may leave: downs whose commit is confirmed, in order, then the acknowledgement of what is
+   * handled for good, which never overtakes the replies of what it covers.
+   *
+   * @param commit Newest confirmed commit of the session.
+   */
+  flush(confirmed: number, commit: [life: number, commit: number] | null, timeMs: number): void {
+    while (this.#acks[0] !== undefined && this.#acks[0].barrier <= confirmed) {
+      this.#releasedAck = Math.max(this.#releasedAck, this.#acks.shift()!.handled);
+    }
+    if (this.attachment === null) return;
+    const { link, tab } = this.attachment;
+    const { kept } = this.outbox;
+    let end = this.#left;
+    while (end < kept.length && kept[end]!.message.barrier <= confirmed) end += 1;
+    const told = commit === null ? '' : commit.join();
+    // The tab must know of a commit no later than of what that commit let go.
+    if (end > this.#left && told !== this.#toldCommit) {
+      link.send({ kind: 'ack', tab, ack: this.#toldAck, com: commit, timeMs });
+      this.#toldCommit = told;
+    }
+    for (; this.#left < end; this.#left += 1) {
+      const { at, message } = kept[this.#left]!;
+      const isLast = this.#left === end - 1;
+      if (isLast) this.#toldAck = this.#releasedAck;
+      link.sendMessage(message.kind, tab, at, this.#toldAck, message.asked, message.body);
+    }
+    if (this.#releasedAck > this.#toldAck || told !== this.#toldCommit) {
+      this.#toldAck = this.#releasedAck;
+      this.#toldCommit = told;
+      link.send({ kind: 'ack', tab, ack: this.#releasedAck, com: commit, timeMs });
+    }
+  }
+
+  /** Ends the stream: nothing more is sent to the tab. */
+  end(nowMs: number): void {
+    this.hasEnded = true;
+    this.isDirty = true;
+    this.seenMs = nowMs;
+    this.outbox.clear();
+    this.#left = 0;
+    this.attachment = null;
+  }
+
+  /** Drops what would be sent, for a tab that has gone. */
+  depart(): void {
+    this.isDeparted = true;
+    this.hasEnded = true;
+    this.isDirty = true;
+    this.outbox.clear();
+    this.#left = 0;
+  }
+
+  toRow(): string {
+    const { handled, ahead } = this.inbox.marks;
+    const row: StreamRow = {
+      v: ROW_VERSION,
+      counter: this.counter,
+      handled,
+      ahead,
+      ended: this.hasEnded,
+      seenMs: this.seenMs,
+      downs: this.outbox.kept.map(({ at, message: { kind, asked, body } }) => [
+        at.life,
+        at.n,
+        kind,
+        asked ?? null,
+        body,
+      ]),
+    };
+    return encodeJson(row);
+  }
+}
+
+/** @throws {WebgramError} `WEBGRAM_STORE_CORRUPT` when the row is none of ours. */
+export function parseStreamRow(text: string): StreamRow {
+  const row = decodeJson(text) as Partial<StreamRow> | null;
+  const isRow =
+    typeof row === 'object' &&
+    row?.v === ROW_VERSION &&
+    Number.isSafeInteger(row.counter) &&
+    Number.isSafeInteger(row.handled) &&
+    Array.isArray(row.ahead) &&
+    typeof row.ended === 'boolean' &&
+    typeof row.seenMs === 'number' &&
+    Array.isArray(row.downs);
+  if (!isRow) throw new WebgramError('WEBGRAM_STORE_CORRUPT', 'a stream row has an unknown shape');
+  return row as StreamRow;
+}

@@ -1,0 +1,83 @@
+import { CLOSE, decodeJson, WebgramError } from 'webgram';
+import { fromDataRow } from './data-version.ts';
+import { LiveSession, type SessionContext } from './live-session.ts';
+
+export type SessionsOptions = Omit<SessionContext, 'ended'>;
+
+/** The sessions in this node's memory, each loaded once. */
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #live = new Map<number, LiveSession>();
+  readonly #loading = new Map<number, Promise<LiveSession>>();
+  readonly #sweeper: NodeJS.Timeout;
+  #isClosing = false;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#sweeper = setInterval(
+      () => {
+        for (const session of [...this.#live.values()]) session.sweep();
+      },
+      Math.max(1, options.retention.streamGraceMs / 8),
+    );
+    this.#sweeper.unref();
+  }
+
+  /** Sessions in memory. */
+  get live(): ReadonlyMap<number, LiveSession> {
+    return this.#live;
+  }
+
+  /**
+   * Returns the live session, loading it when it is not in memory.
+   *
+   * @throws {WebgramError} `WEBGRAM_SESSION_ENDED` when the store has no such session, `WEBGRAM_CLOSED` while closing.
+   */
+  async open(sessionID: number): Promise<LiveSession> {
+    if (this.#isClosing)
+      throw new WebgramError('WEBGRAM_CLOSED', 'the server is closing', { retryable: true });
+    const live = this.#live.get(sessionID);
+    if (live?.isLive === true) return live;
+    const loading = this.#loading.get(sessionID) ?? this.#load(sessionID);
+    this.#loading.set(sessionID, loading);
+    try {
+      return await loading;
+    } finally {
+      this.#loading.delete(sessionID);
+    }
+  }
+
+  /** Drains all: what is to be committed is committed, links are told to come back. Cut short at the deadline. */
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true;
+    clearInterval(this.#sweeper);
+    const drained = Promise.all([...this.#live.values()].map((session) => session.drain()));
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, deadlineMs);
+    });
+    await Promise.race([drained, deadline]);
+    clearTimeout(timer);
+    for (const session of [...this.#live.values()]) session.end('draining', CLOSE.draining);
+  }
+
+  async #load(sessionID: number): Promise<LiveSession> {
+    const { store, clock } = this.#options;
+    const stored = await store.load(sessionID, clock());
+    if (stored === undefined) throw new WebgramError('WEBGRAM_SESSION_ENDED', 'there is no such session');
+    const fromClient = stored.fromClient === undefined ? undefined : decodeJson(stored.fromClient);
+    const { text: data, isUpgraded } = await fromDataRow(stored.data, this.#options);
+    const session = new LiveSession(
+      stored,
+      { fromClient, data, isUpgraded },
+      {
+        ...this.#options,
+        ended: () => {
+          if (this.#live.get(sessionID) === session) this.#live.delete(sessionID);
+        },
+      },
+    );
+    this.#live.set(sessionID, session);
+    return session;
+  }
+}
