@@ -19,6 +19,7 @@ export * from './wire/tick-batcher.ts';
 
 export * from './handshake/client-handshake.ts';
 export * from './handshake/messages.ts';
+export * from './handshake/renewal.ts';
 export * from './handshake/server-handshake.ts';
 export * from './handshake/transcript.ts';
 export * from './stream/asks.ts';
