@@ -13,6 +13,8 @@ export interface CommitterContext {
   /** Written beside the data. */
   dataVersion: number;
   streams: Map<string, SessionStream>;
+  /** Of the newest link that this node knows of. */
+  generation: () => number;
   /** A commit is durable; what it changed in `sessionData`. */
   confirmed: (changed: string[]) => void;
   refused: (error: unknown) => void;
@@ -41,6 +43,8 @@ export class Committer {
   #storedText: string | undefined;
   #nextText: string | undefined;
   readonly #forgotten = new Set<string>();
+  /** Other writes of the session that wait for their turn. */
+  readonly #turns: (() => void)[] = [];
   #waiting: { barrier: number; done: (error?: Error) => void }[] = [];
 
   /** @param text JSON of the data that the store has, in the present version. */
@@ -119,6 +123,7 @@ export class Committer {
       sessionID: this.#sessionID,
       expectedTag: this.#tag,
       tag: randomBytes(12).toString('base64url'),
+      generation: this.#context.generation(),
       lineage: this.#lineage,
       streams: this.#takeStreams(),
       ...(isChanged ? { data: toDataRow(text, this.#context.dataVersion) } : {}),
@@ -131,6 +136,31 @@ export class Committer {
   commitNow(): void {
     this.#isForced = true;
     this.commitIfWanted(true);
+  }
+
+  /** Makes another write of the session while no commit is on its way. */
+  async alone<T>(write: () => Promise<T>): Promise<T> {
+    if (this.#isWriting) await new Promise<void>((resolve) => this.#turns.push(resolve));
+    this.#isWriting = true;
+    try {
+      return await write();
+    } finally {
+      this.#endTurn();
+      if (!this.#hasEnded) this.#context.confirmed([]);
+    }
+  }
+
+  /** The store has no data of the session any more; to be called in the turn of the write that took it away. */
+  dataCleared(): void {
+    this.#storedText = undefined;
+    // A handler asked for it before; it is not to come back.
+    if (this.#nextText !== undefined) this.#nextText = this.#context.data.encode();
+  }
+
+  #endTurn(): void {
+    const next = this.#turns.shift();
+    if (next === undefined) this.#isWriting = false;
+    else next();
   }
 
   /** Nothing is written any more. */
@@ -156,11 +186,11 @@ export class Committer {
     try {
       await this.#context.store.commit(commit);
     } catch (error) {
-      this.#isWriting = false;
+      this.#endTurn();
       if (!this.#hasEnded) this.#context.refused(error);
       return;
     }
-    this.#isWriting = false;
+    this.#endTurn();
     if (this.#hasEnded) return;
     this.#tag = commit.tag;
     this.#confirmed = number;

@@ -18,6 +18,7 @@ import {
   type TypeOf,
   type WireError,
 } from 'webgram';
+import type { Login, Profile, SessionRecord } from './account.ts';
 import { currentRun } from './handler-run.ts';
 import type { SystemData } from './session-data.ts';
 
@@ -36,6 +37,10 @@ export interface SaveOptions {
 export interface SharedSession<A extends AppShape = AnyApp> {
   /** The server's sequence number; names the session, proves nothing. */
   readonly sessionID: number;
+  /** User id that the session belongs to since the last `login`; `undefined` for none. */
+  readonly account: string | undefined;
+  /** What is kept of the session besides its data. */
+  readonly record: SessionRecord;
   /** Tabs of this session that have not gone for good; some may be offline. */
   readonly conns: ReadonlySet<Conn<A>>;
   /** The one object that all connections share. */
@@ -57,6 +62,8 @@ export interface ConnPort {
   ask(body: string): Position;
   cancel(asked: Position): void;
   close(why: string): void;
+  login(account: string, profile: Profile): Promise<void>;
+  logout(): Promise<void>;
 }
 
 /**
@@ -162,6 +169,7 @@ export class Conn<A extends AppShape = AnyApp> {
   ): () => void;
   on(event: '$session-active', listener: () => unknown): () => void;
   on(event: '$save', listener: (saved: Saved) => unknown): () => void;
+  on(event: '$login', listener: (login: Login) => unknown): () => void;
   on(event: '$closed', listener: (reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
     return this.#listeners.on(type, listener);
@@ -174,6 +182,7 @@ export class Conn<A extends AppShape = AnyApp> {
   ): () => void;
   once(event: '$session-active', listener: () => unknown): () => void;
   once(event: '$save', listener: (saved: Saved) => unknown): () => void;
+  once(event: '$login', listener: (login: Login) => unknown): () => void;
   once(event: '$closed', listener: (reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {
     return this.#listeners.once(type, listener);
@@ -197,6 +206,34 @@ export class Conn<A extends AppShape = AnyApp> {
   /** Runs a small transaction from anywhere: changes, save and sends take effect together. Resolves when durable. */
   update(fn: (data: DataOf<A> & SystemData) => unknown): Promise<void> {
     return this.session.update(fn);
+  }
+
+  /**
+   * Binds the session to a user: call it when the user has proved who he is.
+   *
+   * The browser makes another key, which takes the place of the one it has; whoever knew the session before knows
+   * nothing of it afterwards. Key and account are one durable write, and the promise resolves behind it: what a
+   * handler does afterwards, also a throw, does not undo it. The link is renewed; tabs do not notice. A handler may
+   * wait for it.
+   *
+   * @param account The application's user id, 1 to 256 characters.
+   * @param profile What to show of the user, at most 64 KiB.
+   * @throws {WebgramError} `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT` when the browser does
+   * not answer within 30 s, `WEBGRAM_BAD_FRAME` when it answers wrong, `WEBGRAM_LOGIN_PENDING` while another login
+   * or logout of the session is open: nothing has changed. `WEBGRAM_STORE_FAILED`: nobody knows.
+   */
+  login(account: string, profile: Profile = {}): Promise<void> {
+    return this.#port.login(account, profile);
+  }
+
+  /**
+   * Takes the user away from the session, and everything in `sessionData`, and gives it another key likewise: one
+   * durable write. What `sessionData` held does not come back when the handler throws.
+   *
+   * @throws {WebgramError} as `login` does.
+   */
+  logout(): Promise<void> {
+    return this.#port.logout();
   }
 
   /** Closes this tab's connection; its `Client` ends, the session lives on. Idempotent. */

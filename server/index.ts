@@ -1,5 +1,6 @@
 export { AskError, WebgramError } from 'webgram';
 export type { AnyApp, AppShape, Limits } from 'webgram';
+export type { Login, Profile, SessionRecord } from './account.ts';
 export type { AddressRates } from './address-limits.ts';
 export { attach } from './attach.ts';
 export type { Conn, Saved } from './conn.ts';
@@ -15,12 +16,15 @@ export type { Answers } from './server.ts';
 export { LevelStore } from './store/level-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export type {
+  Account,
   Commit,
   Created,
   EndReason,
   KeyRow,
   Lineage,
+  NewKey,
   NewSession,
+  Renewed,
   Store,
   StoredSession,
   Visits,

@@ -22,6 +22,7 @@ import {
   type Crypto,
   type DenialCode,
   type DownEnvelope,
+  type IdentityEnvelope,
   type Limits,
   type LinkKeys,
   type PayloadCodec,
@@ -32,6 +33,7 @@ import {
   type Views,
 } from 'webgram';
 import type { AddressLimits } from './address-limits.ts';
+import { LinkRenewal, type LinkIdentity, type WriteKey } from './link-renewal.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Logger } from './log.ts';
 import type { SessionLink } from './session-link.ts';
@@ -54,7 +56,7 @@ export interface LinkContext {
   crypto: Crypto;
   serverKey: SigningKey;
   store: Store;
-  sessions: Pick<Sessions, 'open'>;
+  sessions: Pick<Sessions, 'open' | 'claim'>;
   limits: Limits;
   addresses: AddressLimits;
   /** Server time in ms since 1970. */
@@ -88,6 +90,8 @@ type State =
 interface Active {
   name: 'active';
   session: LiveSession;
+  identity: LinkIdentity;
+  renewal: LinkRenewal | undefined;
   reader: FrameReader<UpEnvelope>;
   writer: FrameWriter;
   batcher: TickBatcher;
@@ -245,6 +249,29 @@ export class Link implements SessionLink {
     this.#close(code, reason);
   }
 
+  get isRenewing(): boolean {
+    return this.#state.name === 'active' && this.#state.renewal?.isOver === false;
+  }
+
+  async renew(write: WriteKey): Promise<void> {
+    const state = this.#state;
+    if (state.name !== 'active') throw gone();
+    if (this.isRenewing) {
+      throw new WebgramError('WEBGRAM_LOGIN_PENDING', 'the session is logging in or out already');
+    }
+    const { crypto, limits } = this.#context;
+    state.renewal = new LinkRenewal({
+      crypto,
+      identity: state.identity,
+      timeoutMs: limits.renewTimeoutMs,
+      send: (envelope) => {
+        this.send(envelope);
+      },
+      write,
+    });
+    await state.renewal.done;
+  }
+
   pause(): void {
     this.#isPaused = true;
     this.#socket.pause();
@@ -259,7 +286,7 @@ export class Link implements SessionLink {
   // ---- the proof
 
   async #prove(handshake: ServerHandshake, text: string): Promise<void> {
-    const { store, clock, addresses, limits } = this.#context;
+    const { store, sessions, addresses, limits } = this.#context;
     const found: { row?: KeyRow | undefined; keyID?: string | undefined } = {};
     const proof = await handshake.receive(text, async (keyID) => {
       const row = (found.row = await store.findKey(keyID));
@@ -275,16 +302,17 @@ export class Link implements SessionLink {
     }
     const sessionID = found.row?.sessionID ?? (await this.#create(handshake, proof));
     if (sessionID === undefined || this.#state.name !== 'proving') return;
-    let generation: number;
-    try {
-      generation = await store.claim(sessionID, clock());
-    } catch (error) {
-      if (!hasCode(error, 'WEBGRAM_SESSION_ENDED')) throw error;
-      // It has ended since we looked.
-      await this.#deny(handshake, (await store.findKey(proof.keyID))?.ended?.reason ?? 'unknown');
+    const generation = await sessions.claim(sessionID).catch((error: unknown) => {
+      if (hasCode(error, 'WEBGRAM_SESSION_ENDED')) return undefined;
+      throw error;
+    });
+    // The key may have ended since we looked. A renewal that comes later finds this generation and fails.
+    const row = await store.findKey(proof.keyID);
+    if (generation === undefined || row === undefined || row.ended !== undefined) {
+      await this.#deny(handshake, row?.ended?.reason ?? 'unknown');
       return;
     }
-    await this.#accept(handshake, sessionID, generation, proof.kind === 'create');
+    await this.#accept(handshake, proof, sessionID, generation);
   }
 
   /** @returns `undefined` when it was denied. */
@@ -305,9 +333,9 @@ export class Link implements SessionLink {
 
   async #accept(
     handshake: ServerHandshake,
+    proof: Exclude<Proof, { kind: 'refused' }>,
     sessionID: number,
     generation: number,
-    isFirst: boolean,
   ): Promise<void> {
     const { sessions, limits, clock } = this.#context;
     const { answer, keys } = await handshake.accept({
@@ -327,16 +355,16 @@ export class Link implements SessionLink {
     // All at once from here on, so that nothing overtakes the answer and no frame the early ones.
     clearTimeout(state.deadline);
     this.#generation = generation;
-    this.#isFirst = isFirst;
+    this.#isFirst = proof.kind === 'create';
     this.#heardMs = performance.now();
-    const active = this.#activate(session, keys);
+    const active = this.#activate(session, keys, proof);
     this.#socket.send(answer);
     this.#proved();
     session.attachLink(this);
     state.early.drain(active.reader);
   }
 
-  #activate(session: LiveSession, keys: LinkKeys): Active {
+  #activate(session: LiveSession, keys: LinkKeys, proof: Pick<LinkIdentity, 'keyID' | 'publicKey'>): Active {
     const { crypto, limits } = this.#context;
     const { maxFrameBytes, tickFrameBytes } = limits;
     const codec = this.#codec;
@@ -374,7 +402,9 @@ export class Link implements SessionLink {
         });
       },
     });
-    const active: Active = { name: 'active', session, reader, writer, batcher };
+    const { keyID, publicKey } = proof;
+    const identity = { keyID, publicKey, exporter: keys.exporter };
+    const active: Active = { name: 'active', session, identity, renewal: undefined, reader, writer, batcher };
     this.#state = active;
     return active;
   }
@@ -422,10 +452,8 @@ export class Link implements SessionLink {
         this.#close(CLOSE.normal, '');
         return;
       case 'identity':
-        // No renewal is open, and without one nobody may bring another key.
-        throw new WebgramError('WEBGRAM_BAD_FRAME', 'an identity envelope was not expected', {
-          received: true,
-        });
+        this.#guard(() => this.#renewed(state.renewal, envelope));
+        return;
       case 'attach':
       case 'send':
       case 'ask':
@@ -439,6 +467,17 @@ export class Link implements SessionLink {
       default:
         unreachable(envelope);
     }
+  }
+
+  /** Without an open renewal nobody may bring another key: who resumes a session once would own it for good. */
+  async #renewed(renewal: LinkRenewal | undefined, envelope: IdentityEnvelope): Promise<void> {
+    if (renewal === undefined) {
+      throw new WebgramError('WEBGRAM_BAD_FRAME', 'an identity envelope was not expected', {
+        received: true,
+      });
+    }
+    await renewal.receive(envelope);
+    this.end('renewed', CLOSE.normal);
   }
 
   #close(code: number, reason: string): void {
@@ -456,6 +495,7 @@ export class Link implements SessionLink {
     if (state.name !== 'active') return;
     state.reader.stop();
     state.writer.stop();
+    state.renewal?.stop(gone());
     // Later, because it may be the session that is in the middle of something with us.
     process.nextTick(() => {
       state.session.linkDown(this);
@@ -495,6 +535,10 @@ function resumedIn(text: string, limits: Limits): number | undefined {
   const { type, body } = parseHandshakeFrame(text, limits.maxHandshakeBytes, shapes);
   const proof = parseProofBody(type, body, limits.maxFromClientBytes);
   return proof.type === 'session-resume' ? proof.sessionID : undefined;
+}
+
+function gone(): WebgramError {
+  return new WebgramError('WEBGRAM_CLOSED', 'the link has gone; nothing has changed', { retryable: true });
 }
 
 /** Proofs from there have failed too often. */

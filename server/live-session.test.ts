@@ -54,6 +54,10 @@ class TestLink implements SessionLink {
   resume(): void {
     this.paused = false;
   }
+  readonly isRenewing = false;
+  renew(): Promise<void> {
+    return Promise.reject(new Error('not in these tests'));
+  }
   #add(envelope: unknown): void {
     this.#sent.push(envelope);
     for (const wake of this.#wakers.splice(0)) wake();

@@ -28,8 +28,9 @@ import { isConcurrent, type Handlers } from './handlers.ts';
 import type { Logger } from './log.ts';
 import { SessionData, type SystemData } from './session-data.ts';
 import type { SessionLink } from './session-link.ts';
+import { encodeProfile, recordOf, type Profile, type SessionRecord } from './account.ts';
 import { parseStreamRow, SessionStream, type Sent } from './session-stream.ts';
-import type { Store, StoredSession } from './store/store.ts';
+import type { Account, Renewed, Store, StoredSession } from './store/store.ts';
 
 /** How long things are kept when a tab or link has gone without a word. */
 export interface Retention {
@@ -112,6 +113,10 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   readonly #tasks: Task[] = [];
   /** Runs of handlers that are under way, by the message they handle. */
   readonly #runs = new Map<string, HandlerRun>();
+  /** Of the newest link that was claimed on this node, or before it was loaded here. */
+  #generation: number;
+  readonly #createdMs: number;
+  #account: Account | undefined;
   /** Streams by their number on the present link; numbers are never given twice. */
   readonly #tabs = new Map<number, SessionStream>();
   /** A tab has been here in this life. */
@@ -131,6 +136,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.sessionID = stored.sessionID;
     this.life = stored.life;
     this.#context = context;
+    this.#generation = stored.generation;
+    this.#createdMs = stored.createdMs;
+    this.#account = stored.account;
     this.#visits = { ...stored.visits };
     this.#data = new SessionData({ sessionID: stored.sessionID, fromClient, visits: this.#visits }, data);
     this.#committer = new Committer(stored, isUpgraded ? undefined : data, {
@@ -138,6 +146,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       data: this.#data,
       dataVersion: context.dataVersion,
       streams: this.#streams,
+      generation: () => this.#generation,
       confirmed: (changed) => {
         this.#onConfirmed(changed);
       },
@@ -173,6 +182,16 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.#sendTo([...this.#conns.keys()], encodeBody(type, args));
   }
 
+  /** User id that the session belongs to since the last `login`; `undefined` for none. */
+  get account(): string | undefined {
+    return this.#account?.name;
+  }
+
+  /** What is kept of the session besides its data. */
+  get record(): SessionRecord {
+    return recordOf(this.sessionID, this.#createdMs, this.#account);
+  }
+
   /** Makes `sessionData` last; see `Conn.save`. */
   save({ now = false }: SaveOptions = {}): Promise<void> {
     const run = currentRun(this);
@@ -201,6 +220,43 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     });
   }
 
+  // ---- login and logout
+
+  async #login(conn: Conn<A>, name: string, profile: Profile): Promise<void> {
+    const account = { name, profile: encodeProfile(name, profile) };
+    await this.#renew(account, false);
+    const { handlers } = this.#context;
+    const login = { account: name, profile: this.record.profile };
+    void handlers.emit('$login', conn.listenersOf('$login'), login);
+    void handlers.emit('$login', handlers.of('$login'), conn, login);
+  }
+
+  /** Gives the session another key, and with the same write another account. */
+  async #renew(account: Account | undefined, clearsData: boolean): Promise<void> {
+    const link = this.#link;
+    if (link === null) {
+      const message = 'the session has no link now; nothing has changed';
+      throw new WebgramError('WEBGRAM_CLOSED', message, { retryable: true });
+    }
+    const renewing = link.renew((key, replacedKeyID) =>
+      this.#committer.alone(async () => {
+        const { store, clock } = this.#context;
+        const { generation } = link;
+        const written = { sessionID: this.sessionID, replacedKeyID, generation, ...key, account, clearsData };
+        checkRenewed(await store.renew({ ...written, nowMs: clock() }));
+        this.#account = account;
+        if (!clearsData) return;
+        this.#data.clear();
+        this.#committer.dataCleared();
+      }),
+    );
+    if (this.#isPaused) {
+      this.#isPaused = false;
+      link.resume();
+    }
+    await renewing;
+  }
+
   // ---- what connections call
 
   #portOf(stream: SessionStream): ConnPort {
@@ -227,6 +283,12 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       close: (why) => {
         this.#closeStream(stream, why);
       },
+      login: async (account, profile) => {
+        const conn = this.#conns.get(stream);
+        if (conn === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
+        await this.#login(conn, account, profile);
+      },
+      logout: () => this.#renew(undefined, true),
     };
   }
 
@@ -256,6 +318,16 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   }
 
   // ---- what links call
+
+  /** Takes the session's link for this node, so that its commits go on under the new generation. */
+  claim(claim: () => Promise<number>): Promise<number> {
+    // Between commits: one that is on its way with the older generation would be refused.
+    return this.#committer.alone(async () => {
+      const generation = await claim();
+      this.#generation = Math.max(this.#generation, generation);
+      return generation;
+    });
+  }
 
   /** A link has proved itself for this session; it supersedes an older one. */
   attachLink(link: SessionLink): void {
@@ -509,7 +581,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
 
   #enqueue(task: Task): void {
     this.#tasks.push(task);
-    if (this.#tasks.length >= this.#context.limits.maxQueued && !this.#isPaused) {
+    const isFull = this.#tasks.length >= this.#context.limits.maxQueued;
+    if (isFull && !this.#isPaused && this.#link?.isRenewing !== true) {
       this.#isPaused = true;
       this.#link?.pause();
     }
@@ -896,6 +969,26 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     return new WebgramError('WEBGRAM_SESSION_ENDED', 'the session has ended on this node', {
       retryable: true,
     });
+  }
+}
+
+/** @throws {WebgramError} unless the key was written; nothing has changed then. */
+function checkRenewed(renewed: Renewed): void {
+  switch (renewed) {
+    case 'renewed':
+      return;
+    case 'superseded':
+      throw new WebgramError('WEBGRAM_CLOSED', 'a newer link has come; nothing has changed', {
+        retryable: true,
+      });
+    case 'known':
+      throw new WebgramError('WEBGRAM_BAD_FRAME', 'a renewal must bring a key that nobody has', {
+        received: true,
+      });
+    case 'gone':
+      throw new WebgramError('WEBGRAM_SESSION_ENDED', 'the session has ended');
+    default:
+      unreachable(renewed);
   }
 }
 

@@ -7,6 +7,7 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { AnyApp, AppShape, ArgsOf, Listener, ResultOf, ServerMessages, TypeOf } from 'webgram';
+import type { Login } from './account.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
 import { Handlers } from './handlers.ts';
@@ -97,6 +98,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   on(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   on(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  on(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   on(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
     return this.#handlers.on(type, listener);
@@ -109,6 +111,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   once(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   once(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  once(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   once(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {
     return this.#handlers.once(type, listener);

@@ -53,6 +53,8 @@ export class SessionData {
   readonly #object: SessionDataObject & Record<string, unknown>;
   readonly #loadedText: string;
   #wasRead = false;
+  /** How often it was cleared: nothing of before comes back. */
+  #clears = 0;
 
   /** @param text As written by `encode`; `undefined` for a session that has saved nothing yet. */
   constructor(system: SystemFields, text: string | undefined) {
@@ -72,8 +74,24 @@ export class SessionData {
     return encodeJson({ ...this.#object });
   }
 
-  /** Remembers the object as it is now. @returns Brings it back to that, in place. */
+  /** Takes everything of the application away, in place and for good. */
+  clear(): void {
+    this.#clears += 1;
+    this.#wasRead = true;
+    this.#restore('{}');
+  }
+
+  /** Remembers the object as it is now. @returns Brings it back to that, in place; to nothing after a `clear`. */
   checkpoint(): () => void {
+    const clears = this.#clears;
+    const restore = this.#checkpoint();
+    return () => {
+      if (this.#clears === clears) restore();
+      else this.#restore('{}');
+    };
+  }
+
+  #checkpoint(): () => void {
     if (!this.#wasRead) {
       // Nobody has ever had it in hands, so it is as it was loaded.
       return () => {

@@ -1,4 +1,5 @@
 import type { DownEnvelope, Position } from 'webgram';
+import type { WriteKey } from './link-renewal.ts';
 
 /** What a `LiveSession` sees of the link that serves it. */
 export interface SessionLink {
@@ -25,6 +26,16 @@ export interface SessionLink {
     asked: number | undefined,
     body: string,
   ): void;
+  /** A renewal is open: its answer must be read, whatever else waits. */
+  readonly isRenewing: boolean;
+  /**
+   * Asks the client for another key, has it written, tells the client, and ends the link.
+   *
+   * @throws {WebgramError} `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT`,
+   * `WEBGRAM_LOGIN_PENDING` while another one is open, `WEBGRAM_BAD_FRAME` when the client brings something else,
+   * and what `write` throws.
+   */
+  renew(write: WriteKey): Promise<void>;
   /** Says `bye [reason, …]` and closes. Idempotent. */
   end(reason: string, code: number, ...args: unknown[]): void;
   /** Stops and starts reading, when the session has more to do than it can hold. */

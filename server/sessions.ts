@@ -47,6 +47,20 @@ export class Sessions {
     }
   }
 
+  /**
+   * Takes the session's link: returns a generation larger than every one before.
+   *
+   * @throws {WebgramError} `WEBGRAM_SESSION_ENDED` when the store has no such session.
+   */
+  async claim(sessionID: number): Promise<number> {
+    // What loads now may have read the generation before ours, and would commit in vain.
+    await this.#loading.get(sessionID)?.catch(() => undefined);
+    const { store, clock } = this.#options;
+    const claim = (): Promise<number> => store.claim(sessionID, clock());
+    const live = this.#live.get(sessionID);
+    return live?.isLive === true ? live.claim(claim) : claim();
+  }
+
   /** Drains all: what is to be committed is committed, links are told to come back. Cut short at the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;

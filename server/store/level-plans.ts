@@ -1,5 +1,6 @@
 import { WebgramError } from 'webgram';
 import {
+  accountRow,
   corruptRow,
   dataRow,
   generationRow,
@@ -12,7 +13,16 @@ import {
   visitsRow,
 } from './level-rows.ts';
 import type { RowKind } from './level-rows.ts';
-import type { Commit, Created, EndReason, NewSession, StoredSession, Visits } from './store.ts';
+import type {
+  Commit,
+  Created,
+  EndReason,
+  NewKey,
+  NewSession,
+  Renewed,
+  StoredSession,
+  Visits,
+} from './store.ts';
 import type { Plan, Read, Write } from './write-queue.ts';
 
 /** What each operation of the store reads and writes, decided on the rows that `read` shows. */
@@ -55,8 +65,13 @@ export function planClaim(read: Read, sessionID: number, nowMs: number): Plan<nu
   if (readRow(read, sessionRow, sessionID) === undefined) {
     throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
   }
-  const generation = Math.max((readRow(read, generationRow, sessionID) ?? 0) + 1, nowMs);
+  const generation = Math.max(readGeneration(read, sessionID) + 1, nowMs);
   return { result: generation, writes: [[generationRow.key(sessionID), generationRow.encode(generation)]] };
+}
+
+/** Generation of the newest link that was claimed; 0 for none. */
+function readGeneration(read: Read, sessionID: number): number {
+  return readRow(read, generationRow, sessionID) ?? 0;
 }
 
 /** @param tag The new tag of the head. */
@@ -81,6 +96,8 @@ export function planLoad(
     result: {
       sessionID,
       ...session,
+      account: readRow(read, accountRow, sessionID),
+      generation: readGeneration(read, sessionID),
       life,
       tag,
       lineage,
@@ -96,12 +113,15 @@ export function planLoad(
 }
 
 export function planCommit(read: Read, commit: Commit): Plan<undefined> {
-  const { sessionID, expectedTag, tag, lineage, data, streams } = commit;
+  const { sessionID, expectedTag, tag, generation, lineage, data, streams } = commit;
   const head = readRow(read, headRow, sessionID);
   if (head === undefined || head.tag !== expectedTag) {
     const found =
       head === undefined ? 'is not loaded or has ended' : 'was loaded or written by somebody else';
     throw new WebgramError('WEBGRAM_STORE_CONFLICT', `session ${sessionID} ${found}`);
+  }
+  if (readGeneration(read, sessionID) > generation) {
+    throw new WebgramError('WEBGRAM_STORE_CONFLICT', `session ${sessionID} has a newer link`);
   }
   const writes: Write[] = [[headRow.key(sessionID), headRow.encode({ tag, life: head.life, lineage })]];
   if (data !== undefined) writes.push([dataRow.key(sessionID), dataRow.encode(data)]);
@@ -129,6 +149,27 @@ function streamWrites(read: Read, sessionID: number, streams: Commit['streams'])
   return writes;
 }
 
+export function planRenew(read: Read, key: NewKey): Plan<Renewed> {
+  const { sessionID, replacedKeyID, generation, keyID, publicKey, account, clearsData, nowMs: atMs } = key;
+  const refused = (result: Renewed): Plan<Renewed> => ({ result, writes: [] });
+  const session = readRow(read, sessionRow, sessionID);
+  if (session === undefined) return refused('gone');
+  if (session.keyID !== replacedKeyID || readGeneration(read, sessionID) !== generation) {
+    return refused('superseded');
+  }
+  if (readRow(read, keyRow, keyID) !== undefined) return refused('known');
+  const replaced = readRow(read, keyRow, replacedKeyID);
+  if (replaced === undefined) throw corruptRow('key', keyRow.key(replacedKeyID), 'it is missing');
+  const writes: Write[] = [
+    [keyRow.key(replacedKeyID), keyRow.encode({ ...replaced, ended: { reason: 'renewed', atMs } })],
+    [keyRow.key(keyID), keyRow.encode({ sessionID, publicKey })],
+    [sessionRow.key(sessionID), sessionRow.encode({ ...session, keyID })],
+    [accountRow.key(sessionID), account && accountRow.encode(account)],
+  ];
+  if (clearsData) writes.push([dataRow.key(sessionID), undefined]);
+  return { result: 'renewed', writes };
+}
+
 export function planVisits(read: Read, sessionID: number, visits: Visits): Plan<undefined> {
   const alive = readRow(read, sessionRow, sessionID) !== undefined;
   return {
@@ -144,7 +185,9 @@ export function planEnd(read: Read, sessionID: number, reason: EndReason, nowMs:
   if (key === undefined) throw corruptRow('key', keyRow.key(session.keyID), 'it is missing');
   const tabs = readRow(read, tabsRow, sessionID) ?? [];
   const gone = [
-    ...[sessionRow, headRow, generationRow, dataRow, tabsRow, visitsRow].map((kind) => kind.key(sessionID)),
+    ...[sessionRow, accountRow, headRow, generationRow, dataRow, tabsRow, visitsRow].map((kind) =>
+      kind.key(sessionID),
+    ),
     ...tabs.map((tabID) => streamRow.key(sessionID, tabID)),
   ];
   return {

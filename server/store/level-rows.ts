@@ -1,5 +1,5 @@
 import { WebgramError } from 'webgram';
-import type { EndReason, KeyRow, Lineage, Visits } from './store.ts';
+import type { Account, EndReason, KeyRow, Lineage, Visits } from './store.ts';
 
 /** Version of the layout as a whole. A store with another one is not opened. */
 export const SCHEMA_VERSION = 1;
@@ -134,6 +134,19 @@ export const streamRow: RowKind<string, [sessionID: number, tabID: string]> = {
   key: (sessionID, tabID) => `stream/${fixedWidth(sessionID)}/${tabID}`,
   encode: encodeText,
   parse: (text, key) => parseText('stream', key, text),
+};
+
+/** Absent while the session has no account. */
+export const accountRow: RowKind<Account, [sessionID: number]> = {
+  key: (sessionID) => `account/${fixedWidth(sessionID)}`,
+  encode: ({ name, profile }) => (profile === undefined ? encodeFields(name) : encodeFields(name, profile)),
+  parse(text, key) {
+    const [name, profile] = parseFields('account', key, text);
+    if (typeof name !== 'string' || !isTextOrAbsent(profile)) {
+      throw corruptRow('account', key, 'a field is missing or wrong');
+    }
+    return { name, profile };
+  },
 };
 
 export const visitsRow: RowKind<Visits, [sessionID: number]> = {

@@ -38,6 +38,7 @@ async function createAndCommit(): Promise<void> {
       sessionID,
       expectedTag: tag,
       tag: next,
+      generation: session?.generation ?? 0,
       lineage: [[session?.life ?? 0, commit]],
       data: String(commit),
       streams: new Map([['tab', String(commit)]]),

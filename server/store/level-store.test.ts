@@ -62,8 +62,16 @@ async function fillStore(): Promise<void> {
 }
 
 async function commitAfterLoad(store: LevelStore, sessionID: number) {
-  const expectedTag = (await store.load(sessionID, 1))?.tag ?? '';
-  return { sessionID, expectedTag, tag: 'next', lineage: [], data: '1', streams: new Map([['tab', '1']]) };
+  const { tag: expectedTag = '', generation = 0 } = (await store.load(sessionID, 1)) ?? {};
+  return {
+    sessionID,
+    expectedTag,
+    tag: 'next',
+    generation,
+    lineage: [],
+    data: '1',
+    streams: new Map([['tab', '1']]),
+  };
 }
 
 describe('a folder of LevelStore', () => {

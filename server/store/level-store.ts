@@ -7,6 +7,7 @@ import {
   planCreate,
   planEnd,
   planLoad,
+  planRenew,
   planVisits,
   readNextSessionID,
   readRow,
@@ -18,7 +19,9 @@ import type {
   Created,
   EndReason,
   KeyRow,
+  NewKey,
   NewSession,
+  Renewed,
   Store,
   StoredSession,
   Visits,
@@ -105,6 +108,12 @@ export class LevelStore implements Store {
     const lineage = commit.lineage.map(([life, number]) => [life, number] as const);
     const taken = { ...commit, lineage, streams: new Map(commit.streams) };
     return this.#add('synced', (read) => planCommit(read, taken));
+  }
+
+  async renew(key: NewKey): Promise<Renewed> {
+    const { account } = key;
+    const taken = { ...key, publicKey: key.publicKey.slice(), account: account && { ...account } };
+    return this.#add('synced', (read) => planRenew(read, taken));
   }
 
   async writeVisits(sessionID: number, visits: Visits): Promise<void> {

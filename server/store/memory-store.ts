@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { WebgramError } from 'webgram';
 import { randomTag } from './random-tag.ts';
 import type {
+  Account,
   Commit,
   Created,
   EndReason,
   KeyRow,
   Lineage,
+  NewKey,
   NewSession,
+  Renewed,
   Store,
   StoredSession,
   Visits,
@@ -17,6 +20,7 @@ interface KeptSession {
   keyID: string;
   createdMs: number;
   fromClient: string | undefined;
+  account: Account | undefined;
   generation: number;
   life: number;
   /** Absent until the first load. */
@@ -70,6 +74,7 @@ export class MemoryStore implements Store {
       keyID,
       createdMs: nowMs,
       fromClient,
+      account: undefined,
       generation: 0,
       life: 0,
       lineage: [],
@@ -100,12 +105,15 @@ export class MemoryStore implements Store {
     if (!session) return undefined;
     session.life = Math.max(session.life + 1, nowMs);
     const tag = (session.tag = randomTag());
-    const { keyID, createdMs, fromClient, life, lineage, data, streams, visits } = session;
+    const { keyID, createdMs, fromClient, account, generation, life, lineage, data, streams, visits } =
+      session;
     return structuredClone({
       sessionID,
       keyID,
       createdMs,
       fromClient,
+      account,
+      generation,
       life,
       tag,
       lineage,
@@ -115,7 +123,7 @@ export class MemoryStore implements Store {
     });
   }
 
-  async commit({ sessionID, expectedTag, tag, lineage, data, streams }: Commit): Promise<void> {
+  async commit({ sessionID, expectedTag, tag, generation, lineage, data, streams }: Commit): Promise<void> {
     this.#mustBeOpen();
     const session = this.#sessions.get(sessionID);
     if (session?.tag === undefined || session.tag !== expectedTag) {
@@ -124,6 +132,9 @@ export class MemoryStore implements Store {
         `session ${sessionID} is written by somebody else or has ended`,
       );
     }
+    if (session.generation > generation) {
+      throw new WebgramError('WEBGRAM_STORE_CONFLICT', `session ${sessionID} has a newer link`);
+    }
     session.tag = tag;
     session.lineage = structuredClone(lineage);
     if (data !== undefined) session.data = data;
@@ -131,6 +142,23 @@ export class MemoryStore implements Store {
       if (stream === null) session.streams.delete(tabID);
       else session.streams.set(tabID, stream);
     }
+  }
+
+  async renew(key: NewKey): Promise<Renewed> {
+    this.#mustBeOpen();
+    const { sessionID, replacedKeyID, generation, keyID, publicKey, account, clearsData, nowMs } = key;
+    const session = this.#sessions.get(sessionID);
+    const replaced = this.#keys.get(replacedKeyID);
+    if (!session) return 'gone';
+    if (!replaced || session.keyID !== replacedKeyID || session.generation !== generation)
+      return 'superseded';
+    if (this.#keys.has(keyID)) return 'known';
+    replaced.ended = { reason: 'renewed', atMs: nowMs };
+    this.#keys.set(keyID, { sessionID, publicKey: Uint8Array.from(publicKey) });
+    session.keyID = keyID;
+    session.account = account && { ...account };
+    if (clearsData) session.data = undefined;
+    return 'renewed';
   }
 
   async writeVisits(sessionID: number, visits: Visits): Promise<void> {

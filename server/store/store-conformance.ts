@@ -1,5 +1,5 @@
 import { deepEqual, equal, notEqual, ok, rejects, throws } from 'node:assert/strict';
-import type { Commit, Created, NewSession, Store, StoredSession } from './store.ts';
+import type { Commit, Created, NewKey, NewSession, Store, StoredSession } from './store.ts';
 
 /** A place where one store's content is kept for the length of a test. */
 export interface StorePlace {
@@ -107,6 +107,8 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             keyID: 'a',
             createdMs: 1_000,
             fromClient: '{"x":1}',
+            account: undefined,
+            generation: generation + 1,
             lineage: [[session.life, 1]],
             data: '"kept"',
             streams: new Map([['tab', '[1]']]),
@@ -235,9 +237,21 @@ export function describeStore(name: string, options: ConformanceOptions): void {
 
       fact('leaves the life and the tag as they are', async (store) => {
         const { session } = await createAndLoad(store, 'a');
-        await store.claim(1, session.life + 1_000);
-        await store.commit(commitOf(session));
+        const generation = await store.claim(1, session.life + 1_000);
+        await store.commit({ ...commitOf(session), generation });
         equal((await load(store, 1, 0)).life, session.life + 1);
+      });
+
+      fact('refuses the commits of whoever knows of older links only', async (store) => {
+        const { session } = await createAndLoad(store, 'a');
+        const generation = await store.claim(1, 5_000);
+        const commit = { ...commitOf(session), data: '"old"' };
+        for (const older of [0, generation - 1]) {
+          await rejects(store.commit({ ...commit, generation: older }), { code: 'WEBGRAM_STORE_CONFLICT' });
+        }
+        await store.commit({ ...commit, generation, data: '"new"' });
+        const loaded = await load(store, 1);
+        deepEqual([loaded.data, loaded.generation], ['"new"', generation]);
       });
 
       fact('rejects for sessions that never were', async (store) => {
@@ -263,6 +277,8 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           keyID: 'a',
           createdMs: 1_000,
           fromClient: undefined,
+          account: undefined,
+          generation: 0,
           life: 3_000,
           lineage: [],
           data: undefined,
@@ -513,6 +529,168 @@ export function describeStore(name: string, options: ConformanceOptions): void {
       });
     });
 
+    describe('renewing', () => {
+      const ACCOUNT = { name: 'alice', profile: '{"label":"Alice"}' };
+      const newKey = (changes: Partial<NewKey> = {}): NewKey => ({
+        sessionID: 1,
+        replacedKeyID: 'a',
+        generation: 5_000,
+        keyID: 'next',
+        publicKey: publicKeyOf('next'),
+        account: ACCOUNT,
+        clearsData: false,
+        nowMs: 6_000,
+        ...changes,
+      });
+
+      async function createAndClaim(store: Store): Promise<StoredSession> {
+        await store.create(newSession('a', { fromClient: '1' }));
+        await store.claim(1, 5_000);
+        const session = await load(store, 1);
+        await store.commit({ ...commitOf(session), data: '"kept"', streams: new Map([['tab', '1']]) });
+        return session;
+      }
+
+      fact(
+        'lets the new key find the session, and leaves a tombstone of the old one',
+        async (store, place) => {
+          await createAndClaim(store);
+          equal(await store.renew(newKey()), 'renewed');
+          const check = async (opened: Store) => {
+            deepEqual(await opened.findKey('next'), { sessionID: 1, publicKey: publicKeyOf('next') });
+            deepEqual(await opened.findKey('a'), {
+              sessionID: 1,
+              publicKey: publicKeyOf('a'),
+              ended: { reason: 'renewed', atMs: 6_000 },
+            });
+            const { keyID, account, createdMs, fromClient, data, streams, generation } = await load(
+              opened,
+              1,
+            );
+            deepEqual(
+              { keyID, account, createdMs, fromClient, data, streams, generation },
+              {
+                keyID: 'next',
+                account: ACCOUNT,
+                createdMs: 1_000,
+                fromClient: '1',
+                data: '"kept"',
+                streams: new Map([['tab', '1']]),
+                generation: 5_000,
+              },
+            );
+          };
+          await check(store);
+          await store.close();
+          const again = place.store();
+          await again.open();
+          try {
+            await check(again);
+          } finally {
+            await again.close();
+          }
+        },
+      );
+
+      fact('leaves life and tag as they are, so that commits go on', async (store) => {
+        const session = await createAndClaim(store);
+        await store.renew(newKey());
+        const { tag } = commitOf(session);
+        await store.commit({ ...commitOf(session), expectedTag: tag, tag: 'later', generation: 5_000 });
+        equal((await load(store, 1, 0)).life, session.life + 1);
+      });
+
+      fact('takes account and data away', async (store) => {
+        await createAndClaim(store);
+        await store.renew(newKey());
+        const away = { replacedKeyID: 'next', keyID: 'last', account: undefined, clearsData: true };
+        equal(await store.renew(newKey(away)), 'renewed');
+        const { account, data, streams } = await load(store, 1);
+        deepEqual(
+          { account, data, streams },
+          { account: undefined, data: undefined, streams: new Map([['tab', '1']]) },
+        );
+      });
+
+      fact('keeps an account without a profile, and texts as they are', async (store) => {
+        await createAndClaim(store);
+        for (const [index, text] of ['', AWKWARD_TEXT, ...AWKWARD_NAMES].entries()) {
+          const account = { name: text, profile: index % 2 === 0 ? undefined : text };
+          const keyID = `next-${index}`;
+          const replacedKeyID = index === 0 ? 'a' : `next-${index - 1}`;
+          equal(await store.renew(newKey({ replacedKeyID, keyID, account })), 'renewed');
+          deepEqual((await load(store, 1)).account, account);
+        }
+      });
+
+      fact('writes nothing when a newer link was claimed, or the key is another by now', async (store) => {
+        await createAndClaim(store);
+        await store.create(newSession('b'));
+        for (const changes of [
+          { generation: 4_999 },
+          { generation: 5_001 },
+          { replacedKeyID: 'b' },
+          { replacedKeyID: 'x' },
+        ]) {
+          equal(await store.renew(newKey(changes)), 'superseded');
+        }
+        await store.claim(1, 7_000);
+        equal(await store.renew(newKey()), 'superseded');
+        equal(await store.findKey('next'), undefined);
+        equal((await store.findKey('a'))?.ended, undefined);
+        equal((await load(store, 1)).account, undefined);
+      });
+
+      fact('writes nothing for a key that it knows, alive or not', async (store) => {
+        await createAndClaim(store);
+        await store.create(newSession('b'));
+        await store.create(newSession('c'));
+        await store.end(3, 'revoked', 1);
+        for (const keyID of ['a', 'b', 'c']) equal(await store.renew(newKey({ keyID })), 'known');
+        equal((await store.findKey('a'))?.ended, undefined);
+        deepEqual(await store.findKey('b'), { sessionID: 2, publicKey: publicKeyOf('b') });
+        equal((await store.findKey('c'))?.ended?.reason, 'revoked');
+      });
+
+      fact('writes nothing for sessions that never were or have ended', async (store) => {
+        await createAndClaim(store);
+        for (const sessionID of AWKWARD_IDS) equal(await store.renew(newKey({ sessionID })), 'gone');
+        await store.end(1, 'expired', 2_000);
+        equal(await store.renew(newKey()), 'gone');
+        equal(await store.findKey('next'), undefined);
+      });
+
+      fact('lets one of many at the same time win', async (store) => {
+        await createAndClaim(store);
+        const keyIDs = numbers(20).map((n) => `next-${n}`);
+        const outcomes = await Promise.all(keyIDs.map((keyID) => store.renew(newKey({ keyID }))));
+        deepEqual(outcomes.toSorted(), ['renewed', ...numbers(19).map(() => 'superseded')]);
+        const alive = await Promise.all(['a', ...keyIDs].map((keyID) => store.findKey(keyID)));
+        equal(alive.filter((row) => row !== undefined && row.ended === undefined).length, 1);
+      });
+
+      fact('denies the old key for ever, also when it creates, and ends by the new one', async (store) => {
+        await createAndClaim(store);
+        await store.renew(newKey());
+        deepEqual(await store.create(newSession('a')), { ended: 'renewed' });
+        await store.end(1, 'revoked', 8_000);
+        equal((await store.findKey('next'))?.ended?.reason, 'revoked');
+        equal((await store.findKey('a'))?.ended?.reason, 'renewed');
+        equal(await store.load(1, 9_000), undefined);
+      });
+
+      fact('keeps no hold of what it was given', async (store) => {
+        await createAndClaim(store);
+        const key = newKey({ account: { ...ACCOUNT } });
+        const renewing = store.renew(key);
+        key.publicKey.fill(0);
+        key.account!.name = 'mallory';
+        await renewing;
+        deepEqual((await store.findKey('next'))?.publicKey, publicKeyOf('next'));
+        equal((await load(store, 1)).account?.name, 'alice');
+      });
+    });
+
     describe('visits', () => {
       fact('are kept without a commit, the newest call last', async (store) => {
         const { session } = await createAndLoad(store, 'a');
@@ -622,7 +800,9 @@ const AWKWARD_NAMES = [
 const AWKWARD_TEXT = '"quo\\"te" \u0000 \u2028 🙂 é {"a":[1:]} \n';
 
 async function everyCallIsRefused(store: Store): Promise<void> {
-  const commit = { sessionID: 1, expectedTag: '', tag: '', lineage: [], streams: new Map<string, string>() };
+  const streams = new Map<string, string>();
+  const commit = { sessionID: 1, expectedTag: '', tag: '', generation: 0, lineage: [], streams };
+  const key = { sessionID: 1, replacedKeyID: 'a', generation: 0, keyID: 'b', publicKey: publicKeyOf('b') };
   const calls: (() => Promise<unknown>)[] = [
     () => store.nextSessionID(),
     () => store.create(newSession('a')),
@@ -630,6 +810,7 @@ async function everyCallIsRefused(store: Store): Promise<void> {
     () => store.claim(1, 1),
     () => store.load(1, 1),
     () => store.commit(commit),
+    () => store.renew({ ...key, account: undefined, clearsData: false, nowMs: 1 }),
     () => store.writeVisits(1, { firstMs: 1, latestMs: 1 }),
     () => store.end(1, 'revoked', 1),
   ];
@@ -660,16 +841,24 @@ async function createAndLoad(store: Store, keyID: string, changes: Partial<NewSe
 }
 
 /** The next commit of a session, with nothing changed. */
-function commitOf({ sessionID, tag, life }: StoredSession): Commit {
-  return { sessionID, expectedTag: tag, tag: `${tag}+`, lineage: [[life, 1]], streams: new Map() };
+function commitOf({ sessionID, tag, life, generation }: StoredSession): Commit {
+  return {
+    sessionID,
+    expectedTag: tag,
+    tag: `${tag}+`,
+    generation,
+    lineage: [[life, 1]],
+    streams: new Map(),
+  };
 }
 
 /** Commits of which each expects the tag of the one before; the nth writes n. */
-function chainOf({ sessionID, tag, life }: StoredSession, length: number): Commit[] {
+function chainOf({ sessionID, tag, life, generation }: StoredSession, length: number): Commit[] {
   return numbers(length).map((n) => ({
     sessionID,
     expectedTag: n === 1 ? tag : `${tag}-${n - 1}`,
     tag: `${tag}-${n}`,
+    generation,
     lineage: [[life, n]],
     data: String(n),
     streams: new Map([['tab', String(n)]]),

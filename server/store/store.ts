@@ -23,6 +23,40 @@ export interface NewSession {
 
 export type Created = { sessionID: number; created: boolean } | { ended: EndReason };
 
+/** Who a session belongs to since the last login. */
+export interface Account {
+  /** The application's user id. */
+  name: string;
+  /** Encoded JSON of what the application says of the user, such as label and picture. */
+  profile: string | undefined;
+}
+
+/** Another key for a session: the end of a renewal. */
+export interface NewKey {
+  sessionID: number;
+  /** The key that is replaced, which must still be the session's. */
+  replacedKeyID: string;
+  /** Of the link on which it happens, which must still be the newest that was claimed. */
+  generation: number;
+  keyID: string;
+  /** Uncompressed P-256 point, 65 bytes. */
+  publicKey: Uint8Array;
+  /** From now on; `undefined` for none. */
+  account: Account | undefined;
+  /** Deletes the encoded `sessionData` in the same write. */
+  clearsData: boolean;
+  nowMs: number;
+}
+
+/**
+ * How a renewal has ended; everything but `renewed` has written nothing.
+ *
+ * - `superseded`: a newer link was claimed, or the session has another key by now.
+ * - `known`: the store knows the new key already, alive or as a tombstone.
+ * - `gone`: there is no such session.
+ */
+export type Renewed = 'renewed' | 'superseded' | 'known' | 'gone';
+
 /** When the visitor was here, in ms since 1970. */
 export interface Visits {
   firstMs: number;
@@ -39,6 +73,9 @@ export interface StoredSession {
   keyID: string;
   createdMs: number;
   fromClient: string | undefined;
+  account: Account | undefined;
+  /** Of the newest link that was claimed; 0 for none. */
+  generation: number;
   /** This life: larger than every life before. */
   life: number;
   /** Random version tag, written by this load; the next commit must expect it. */
@@ -58,6 +95,8 @@ export interface Commit {
   expectedTag: string;
   /** The tag that the head carries afterwards. */
   tag: string;
+  /** Of the newest link that the writer knows of; a newer one that was claimed refuses the commit. */
+  generation: number;
   lineage: Lineage;
   /** Encoded `sessionData` when it has changed. */
   data?: string;
@@ -115,10 +154,15 @@ export interface Store {
    * Writes what one session has changed, whole or not at all, synced. Commits that are ready together go to
    * the medium as one synced batch.
    *
-   * @throws {WebgramError} `WEBGRAM_STORE_CONFLICT` when the head carries another tag or the session is gone;
-   * nothing of the commit is written then.
+   * @throws {WebgramError} `WEBGRAM_STORE_CONFLICT` when the head carries another tag, a newer link was claimed, or the
+   * session is gone; nothing of the commit is written then.
    */
   commit(commit: Commit): Promise<void>;
+  /**
+   * Gives a session another key, in one synced write: the new key finds it, the old one becomes a tombstone
+   * `renewed`, the account is as given. Life, tag and generation stay.
+   */
+  renew(key: NewKey): Promise<Renewed>;
   /** Writes when the visitor was here: a small row of its own, batched, not synced. */
   writeVisits(sessionID: number, visits: Visits): Promise<void>;
   /**

@@ -1,5 +1,6 @@
 import {
   ClientHandshake,
+  ClientRenewal,
   encodeEnvelopes,
   FrameReader,
   FrameWriter,
@@ -19,7 +20,7 @@ import {
   type Position,
   type UpEnvelope,
 } from 'webgram';
-import { nodeCrypto, type NodeSigningKey } from '../node-crypto.ts';
+import { nodeCrypto, NodeSigningKey } from '../node-crypto.ts';
 
 type TestEvent = 'message' | 'close' | 'error' | 'open' | 'unexpected-response';
 
@@ -69,6 +70,8 @@ export interface Closed {
 export interface TestIdentity {
   key: NodeSigningKey;
   sessionID?: number;
+  /** The key of a renewal that may have come to an end or not. */
+  next?: NodeSigningKey;
 }
 
 const PROTOCOLS = ['webgram.2.cbor', 'webgram.2.json'];
@@ -108,6 +111,7 @@ export class TestLink {
   #reader: FrameReader<DownEnvelope> | undefined;
   #batcher: TickBatcher | undefined;
   #writer: FrameWriter | undefined;
+  #keys: LinkKeys | undefined;
 
   private constructor(
     socket: TestSocket,
@@ -189,6 +193,7 @@ export class TestLink {
   /** Begins sealing: what `send` is given from now on goes out in frames. */
   seal(keys: LinkKeys): void {
     const { maxFrameBytes } = this.hello;
+    this.#keys = keys;
     this.#writer = new FrameWriter({
       key: keys.send,
       sender: 'client',
@@ -247,6 +252,23 @@ export class TestLink {
   /** Seals envelopes as one frame, at once. */
   sendTogether(envelopes: readonly Envelope[]): void {
     this.sendPayload(encodeEnvelopes(jsonCodec, envelopes) as string);
+  }
+
+  /** Waits for the server to ask for another key. Its `answer` is what to send. */
+  async renewal(identity: TestIdentity): Promise<ClientRenewal> {
+    if (this.#keys === undefined) throw new TypeError('seal first');
+    const { exporter } = this.#keys;
+    return new ClientRenewal(await this.next('identity'), { exporter, publicKey: identity.key.publicKey });
+  }
+
+  /** Does all that a client does in a renewal: the identity has another key afterwards. */
+  async renew(identity: TestIdentity): Promise<void> {
+    const renewal = await this.renewal(identity);
+    identity.next = NodeSigningKey.generate();
+    this.send(await renewal.answer(identity.next));
+    renewal.receiveOk(await this.next('identity'));
+    identity.key = identity.next;
+    delete identity.next;
   }
 
   /** Waits for the next envelope of a kind; others are dropped. */
