@@ -92,6 +92,8 @@ interface Active {
   session: LiveSession;
   identity: LinkIdentity;
   renewal: LinkRenewal | undefined;
+  /** Ends the link when no other has taken over in time. */
+  age: NodeJS.Timeout;
   reader: FrameReader<UpEnvelope>;
   writer: FrameWriter;
   batcher: TickBatcher;
@@ -99,6 +101,8 @@ interface Active {
 
 /** How long a peer that was cut off for a fault may take to close, in ms. */
 const LINGER_MS = 1_000;
+/** A longer timer of Node fires at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** A `[`: no frame begins with it, every handshake frame does. */
 const OPENING_BRACKET = 0x5b;
 
@@ -338,12 +342,13 @@ export class Link implements SessionLink {
     generation: number,
   ): Promise<void> {
     const { sessions, limits, clock } = this.#context;
+    // Spread, so that links that began together do not end together.
+    const maxLinkMs = Math.ceil(limits.maxLinkMs * (0.9 + 0.2 * Math.random()));
     const { answer, keys } = await handshake.accept({
       sessionID,
       serverTimeMs: clock(),
       expiresInMs: null,
-      // Spread, so that links that began together do not end together.
-      maxLinkMs: Math.ceil(limits.maxLinkMs * (0.9 + 0.2 * Math.random())),
+      maxLinkMs,
       generation,
       otherServerKey: null,
     });
@@ -357,14 +362,19 @@ export class Link implements SessionLink {
     this.#generation = generation;
     this.#isFirst = proof.kind === 'create';
     this.#heardMs = performance.now();
-    const active = this.#activate(session, keys, proof);
+    const active = this.#activate(session, keys, proof, maxLinkMs);
     this.#socket.send(answer);
     this.#proved();
     session.attachLink(this);
     state.early.drain(active.reader);
   }
 
-  #activate(session: LiveSession, keys: LinkKeys, proof: Pick<LinkIdentity, 'keyID' | 'publicKey'>): Active {
+  #activate(
+    session: LiveSession,
+    keys: LinkKeys,
+    proof: Pick<LinkIdentity, 'keyID' | 'publicKey'>,
+    maxLinkMs: number,
+  ): Active {
     const { crypto, limits } = this.#context;
     const { maxFrameBytes, tickFrameBytes } = limits;
     const codec = this.#codec;
@@ -404,7 +414,23 @@ export class Link implements SessionLink {
     });
     const { keyID, publicKey } = proof;
     const identity = { keyID, publicKey, exporter: keys.exporter };
-    const active: Active = { name: 'active', session, identity, renewal: undefined, reader, writer, batcher };
+    const age = setTimeout(
+      () => {
+        this.end('age', CLOSE.deadline);
+      },
+      Math.min(maxLinkMs + limits.linkGraceMs, MAX_TIMEOUT_MS),
+    );
+    age.unref();
+    const active: Active = {
+      name: 'active',
+      session,
+      identity,
+      renewal: undefined,
+      age,
+      reader,
+      writer,
+      batcher,
+    };
     this.#state = active;
     return active;
   }
@@ -496,6 +522,7 @@ export class Link implements SessionLink {
     state.reader.stop();
     state.writer.stop();
     state.renewal?.stop(gone());
+    clearTimeout(state.age);
     // Later, because it may be the session that is in the middle of something with us.
     process.nextTick(() => {
       state.session.linkDown(this);

@@ -26,6 +26,8 @@ export interface Limits {
   idleTimeoutMs: number;
   /** Longest life of one link, in ms. Default 1 h. */
   maxLinkMs: number;
+  /** How long the server lets a link live beyond that, until the next one has taken over, in ms. Default 30 s. */
+  linkGraceMs: number;
   /** How long a client may take to bring another key, in ms. Default 30 s. */
   renewTimeoutMs: number;
   /** The `fromClient` object of a new session, in bytes of encoded JSON. Default 2 KiB. */
@@ -46,6 +48,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = Object.freeze({
   pongTimeoutMs: 10_000,
   idleTimeoutMs: 75_000,
   maxLinkMs: 3_600_000,
+  linkGraceMs: 30_000,
   renewTimeoutMs: 30_000,
   maxFromClientBytes: 2_048,
 });
