@@ -62,8 +62,12 @@ export interface LinkContext {
   /** Server time in ms since 1970. */
   clock: () => number;
   log: Logger;
-  /** A client names a session that this store has not made yet: the store is older than the client. */
-  storeIsBehind: (sessionID: number) => void;
+  /**
+   * A client names a session that this store has not made yet: the store is older than the client.
+   *
+   * @returns Whether the operator has accepted that, so that the client may be told.
+   */
+  storeIsBehind: (sessionID: number) => boolean;
 }
 
 export interface LinkOptions {
@@ -99,8 +103,8 @@ interface Active {
   batcher: TickBatcher;
 }
 
-/** How long a peer that was cut off for a fault may take to close, in ms. */
-const LINGER_MS = 1_000;
+/** How long a peer that was cut off may take to close, in ms. */
+const LINGER_MS = 900;
 /** A longer timer of Node fires at once. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** A `[`: no frame begins with it, every handshake frame does. */
@@ -210,6 +214,11 @@ export class Link implements SessionLink {
       log.error({ error }, 'a link was closed for a fault of ours');
     else log.debug({ address: this.address[0], code, error }, 'a link was closed');
     this.#close(code, reasonOf(error));
+    this.#terminateSoon();
+  }
+
+  /** What was said goes out first, unless the peer does not take it. */
+  #terminateSoon(): void {
     setTimeout(() => this.#socket.terminate(), LINGER_MS).unref();
   }
 
@@ -251,6 +260,7 @@ export class Link implements SessionLink {
       });
     }
     this.#close(code, reason);
+    if (code === CLOSE.revoked) this.#terminateSoon();
   }
 
   get isRenewing(): boolean {
@@ -445,9 +455,9 @@ export class Link implements SessionLink {
     const { store, storeIsBehind, addresses, limits } = this.#context;
     if (code === 'unknown') {
       const sessionID = resumedIn(text, limits);
-      if (sessionID !== undefined && sessionID >= (await store.nextSessionID())) {
+      const isBehind = sessionID !== undefined && sessionID >= (await store.nextSessionID());
+      if (isBehind && !storeIsBehind(sessionID)) {
         // A denial would make the client put its identity aside, for a mistake of the operator.
-        storeIsBehind(sessionID);
         this.#close(CLOSE.tryLater, 'try later');
         return;
       }

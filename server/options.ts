@@ -26,6 +26,11 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
   db?: string;
   /** A store that is not open yet, instead of `db`. It is opened by `start` and closed by `close`. */
   store?: Store;
+  /**
+   * Lets clients whose session this store has never made know that it is lost, instead of asking them to try again
+   * later. For when a backup was restored and what came after it will not come back. Default false.
+   */
+  acceptOlderStore?: boolean;
   /** File of the server's key. Default: beside `db`, `./sessions.key` for `./sessions`. */
   keyFile?: string;
   /** Folder of static files to serve. Default: none are served. */
@@ -51,6 +56,7 @@ export interface Settings extends DataVersion {
   server: HttpServer | HttpsServer | undefined;
   path: string;
   store: Store;
+  acceptOlderStore: boolean;
   key: KeySource;
   root: string | undefined;
   /** Files and folders that must never be served. */
@@ -101,6 +107,7 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
     server,
     path,
     store,
+    acceptOlderStore: options.acceptOlderStore ?? false,
     key,
     root,
     secrets: [db, key.name === 'file' ? key.path : undefined].filter((file) => file !== undefined),

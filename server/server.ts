@@ -246,7 +246,7 @@ export class Server<A extends AppShape = AnyApp> {
   }
 
   async #linkContext(): Promise<LinkContext> {
-    const { store, key, limits, clock, log } = this.#settings;
+    const { store, key, limits, clock, log, acceptOlderStore } = this.#settings;
     const { key: serverKey, isNew } = await loadServerKey(key, log);
     if (isNew && key.name === 'file' && (await store.nextSessionID()) > 1) {
       const fields = { file: key.path, fingerprint: fingerprintOf(serverKey.publicKey) };
@@ -267,11 +267,14 @@ export class Server<A extends AppShape = AnyApp> {
       log,
       storeIsBehind: (sessionID) => {
         // Anybody can claim any number, so this must not fill the log.
-        if (performance.now() - behindAtMs < 60_000) return;
+        if (performance.now() - behindAtMs < 60_000) return acceptOlderStore;
         behindAtMs = performance.now();
-        const message =
-          'a client names a session that this store has not made yet: is it an older copy? (1 a minute)';
-        log.error({ sessionID }, message);
+        const message = 'a client names a session that this store has not made yet: is it an older copy?';
+        const what = acceptOlderStore
+          ? 'It is denied, and sets its identity aside'
+          : 'Bring the newer one back, or accept the loss: acceptOlderStore: true';
+        log.error({ sessionID }, `${message} ${what} (1 a minute)`);
+        return acceptOlderStore;
       },
     };
   }

@@ -61,6 +61,20 @@ export class Sessions {
     return live?.isLive === true ? live.claim(claim) : claim();
   }
 
+  /**
+   * Ends a session for good: its key is answered with `revoked` from then on, its link and conns end at once.
+   *
+   * @returns Whether there was one, once that is durable.
+   */
+  async revoke(sessionID: number): Promise<boolean> {
+    const { store, clock } = this.#options;
+    const wasAlive = await store.end(sessionID, 'revoked', clock());
+    // What is being loaded may have been read before.
+    await this.#loading.get(sessionID)?.catch(() => undefined);
+    this.#live.get(sessionID)?.end('revoked', CLOSE.revoked);
+    return wasAlive;
+  }
+
   /** Drains all: what is to be committed is committed, links are told to come back. Cut short at the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;
