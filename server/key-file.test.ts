@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { keyFileFor, loadServerKey, SERVER_KEY_VARIABLE } from './key-file.ts';
+import { keyFileFor, loadServerKey, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
 import type { Logger } from './log.ts';
 import { NodeSigningKey } from './node-crypto.ts';
 
@@ -75,6 +75,52 @@ describe('a key file', () => {
   test('in a folder that is missing is told so', async () => {
     const missing = path.join(folder, 'no/such.key');
     await expect(loadServerKey({ name: 'file', path: missing }, log)).rejects.toThrow(SERVER_KEY_VARIABLE);
+  });
+});
+
+describe('two keys', () => {
+  const [first, second] = [NodeSigningKey.generate(), NodeSigningKey.generate()];
+  const expected = { key: first.toPem(), other: second.toPem(), isNew: false };
+  const pems = async (source: KeySource) => {
+    const { key, other, isNew } = await loadServerKey(source, log);
+    return { key: key.toPem(), other: other?.toPem(), isNew };
+  };
+  const bare = (key: NodeSigningKey) => key.toPem().replace(/-----.*-----|\n/g, '');
+
+  test('in a file: the first signs, the second is announced', async () => {
+    await writeFile(file, `${first.toPem()}\n${second.toPem()}\n`, { mode: 0o600 });
+    expect(await pems({ name: 'file', path: file })).toEqual(expected);
+  });
+
+  test.each([
+    ['PEM', first.toPem() + second.toPem()],
+    ['PEM with \\n', (first.toPem() + second.toPem()).replaceAll('\n', '\\n')],
+    ['base64 with a comma', `${bare(first)},${bare(second)}`],
+  ])('in the environment as %s', async (_what, value) => {
+    expect(await pems({ name: 'environment', value })).toEqual(expected);
+  });
+
+  test('as options', async () => {
+    expect(await pems({ name: 'given', pems: [first.toPem(), second.toPem()] })).toEqual(expected);
+    expect(await pems({ name: 'given', pems: [first.toPem()] })).toEqual({ ...expected, other: undefined });
+  });
+
+  test.each([
+    ['three', [first, second, NodeSigningKey.generate()], 'must hold one key, or two'],
+    ['the same twice', [first, first], 'two different keys'],
+    ['none', [], 'must hold one key, or two'],
+  ])('are refused when they are %s', async (_what, keys, message) => {
+    const source = { name: 'given', pems: keys.map((key) => key.toPem()) } as const;
+    await expect(loadServerKey(source, log)).rejects.toThrow(message);
+  });
+
+  test('of which one is none are refused without being told', async () => {
+    const value = `${bare(first)},hunter2`;
+    const error: unknown = await loadServerKey({ name: 'environment', value }, log).catch(
+      (error: unknown) => error,
+    );
+    expect(String(error)).toContain(SERVER_KEY_VARIABLE);
+    expect(String(error)).not.toMatch(/hunter2|MIGH/);
   });
 });
 

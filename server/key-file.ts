@@ -2,20 +2,25 @@ import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from './log.ts';
-import { NodeSigningKey } from './node-crypto.ts';
+import { nodeCrypto, NodeSigningKey } from './node-crypto.ts';
 
 /** Environment variable that holds the server's key instead of a file. */
 export const SERVER_KEY_VARIABLE = 'WEBGRAM_SERVER_KEY';
 
 /** Where the server's key is kept. */
 export type KeySource =
+  /** PKCS #8 as PEM: the one that signs, then perhaps the other one. */
+  | { name: 'given'; pems: readonly string[] }
   | { name: 'environment'; value: string }
   | { name: 'file'; path: string }
   /** Lives as long as `owner`, which is a store in memory. */
   | { name: 'memory'; owner: object };
 
 export interface LoadedKey {
+  /** The one that signs. */
   key: NodeSigningKey;
+  /** Announced to clients while the server changes keys. */
+  other?: NodeSigningKey;
   /** It was made just now. */
   isNew: boolean;
 }
@@ -28,7 +33,8 @@ export function keyFileFor(storeFolder: string): string {
 }
 
 /**
- * Reads the server's key, making one where there is none yet.
+ * Reads the server's key, making one where there is none yet. Where two are kept, one behind the other, the first
+ * signs and the second is announced: docs/deploy.md, "Changing the server's key".
  *
  * A file is made whole or not at all, readable by its owner only, and two servers that start at once agree on one.
  *
@@ -36,12 +42,15 @@ export function keyFileFor(storeFolder: string): string {
  */
 export async function loadServerKey(source: KeySource, log: Logger): Promise<LoadedKey> {
   switch (source.name) {
+    case 'given':
+      return loaded(
+        source.pems.map((pem) => parseKey(pem, "'serverKeys'")),
+        "'serverKeys'",
+      );
     case 'environment':
-      return { key: parseKey(source.value, `the environment variable ${SERVER_KEY_VARIABLE}`), isNew: false };
-    case 'file': {
-      const key = await readKeyFile(source.path, log);
-      return key === undefined ? makeKeyFile(source.path, log) : { key, isNew: false };
-    }
+      return parseKeys(source.value, `the environment variable ${SERVER_KEY_VARIABLE}`);
+    case 'file':
+      return (await readKeyFile(source.path, log)) ?? makeKeyFile(source.path, log);
     case 'memory': {
       const known = keysInMemory.get(source.owner);
       const key = known ?? NodeSigningKey.generate();
@@ -51,11 +60,11 @@ export async function loadServerKey(source: KeySource, log: Logger): Promise<Loa
   }
 }
 
-async function readKeyFile(file: string, log: Logger): Promise<NodeSigningKey | undefined> {
+async function readKeyFile(file: string, log: Logger): Promise<LoadedKey | undefined> {
   try {
     const { mode } = await stat(file);
     checkMode(file, mode, log);
-    return parseKey(await readFile(file, 'utf8'), `the file '${file}'`);
+    return parseKeys(await readFile(file, 'utf8'), `the file '${file}'`);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     if (codeOf(error) === undefined) throw error;
@@ -73,7 +82,7 @@ async function makeKeyFile(file: string, log: Logger): Promise<LoadedKey> {
     await syncFolder(path.dirname(file));
   } catch (error) {
     const other = codeOf(error) === 'EEXIST' ? await readKeyFile(file, log) : undefined;
-    if (other !== undefined) return { key: other, isNew: false };
+    if (other !== undefined) return other;
     const message = `the server's key '${file}' cannot be written (${codeOf(error) ?? 'unknown'})`;
     throw new Error(`${message}; make the folder writable, or set ${SERVER_KEY_VARIABLE}`, { cause: error });
   } finally {
@@ -113,6 +122,25 @@ function checkMode(file: string, mode: number, log: Logger): void {
   }
   if ((mode & 0o070) !== 0)
     log.warn({ file }, "the server's key is open to a group of users; chmod 600 is better");
+}
+
+/** Takes one key or two, of which each ends as PEM does, or, in base64, before a comma. */
+function parseKeys(text: string, where: string): LoadedKey {
+  const parts = text.split(/(?<=-----END PRIVATE KEY-----)|,/).filter((part) => !/^(\s|\\n)*$/.test(part));
+  return loaded(
+    (parts.length === 0 ? [''] : parts).map((part) => parseKey(part, where)),
+    where,
+  );
+}
+
+function loaded(keys: readonly NodeSigningKey[], where: string): LoadedKey {
+  const [key, other, ...more] = keys;
+  if (key === undefined || more.length > 0) throw new Error(`${where} must hold one key, or two`);
+  if (other === undefined) return { key, isNew: false };
+  if (nodeCrypto.equal(key.publicKey, other.publicKey)) {
+    throw new Error(`${where} must hold two different keys: the one that signs, then the other one`);
+  }
+  return { key, other, isNew: false };
 }
 
 /** Takes PKCS #8 as PEM, or what stands between its lines in base64 (for variables of one line). */

@@ -19,6 +19,7 @@ import {
   unreachable,
   utf8Length,
   WebgramError,
+  type Bytes,
   type Crypto,
   type DenialCode,
   type DownEnvelope,
@@ -55,6 +56,8 @@ export interface LinkSocket {
 export interface LinkContext {
   crypto: Crypto;
   serverKey: SigningKey;
+  /** Announced to clients while the server changes keys, 65 bytes. */
+  otherServerKey: Bytes | null;
   store: Store;
   sessions: Pick<Sessions, 'open' | 'claim'>;
   limits: Limits;
@@ -351,7 +354,7 @@ export class Link implements SessionLink {
     sessionID: number,
     generation: number,
   ): Promise<void> {
-    const { sessions, limits, clock } = this.#context;
+    const { sessions, limits, clock, otherServerKey } = this.#context;
     // Spread, so that links that began together do not end together.
     const maxLinkMs = Math.ceil(limits.maxLinkMs * (0.9 + 0.2 * Math.random()));
     const { answer, keys } = await handshake.accept({
@@ -360,7 +363,7 @@ export class Link implements SessionLink {
       expiresInMs: null,
       maxLinkMs,
       generation,
-      otherServerKey: null,
+      otherServerKey,
     });
     const session = await sessions.open(sessionID);
     const state = this.#state;

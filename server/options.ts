@@ -33,6 +33,11 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
   acceptOlderStore?: boolean;
   /** File of the server's key. Default: beside `db`, `./sessions.key` for `./sessions`. */
   keyFile?: string;
+  /**
+   * The server's key itself, instead of `keyFile`: PKCS #8 as PEM, from wherever secrets are kept. With a second one,
+   * which clients are told of, while the key is being changed; see docs/deploy.md.
+   */
+  serverKeys?: readonly [signs: string, other?: string];
   /** Folder of static files to serve. Default: none are served. */
   root?: string;
   /** Default: warnings and errors go to the standard error stream. */
@@ -97,7 +102,7 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
   const db =
     options.store === undefined ? (options.db ?? nonEmpty(environment['DB']) ?? DEFAULT_DB) : undefined;
   const store = options.store ?? new LevelStore(db ?? DEFAULT_DB);
-  const key = keySource(options.keyFile, db, store, environment);
+  const key = keySource(options, db, store, environment);
   return {
     port:
       options.port === undefined
@@ -124,11 +129,17 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
 }
 
 function keySource(
-  keyFile: string | undefined,
+  { keyFile, serverKeys }: ServerOptions,
   db: string | undefined,
   store: Store,
   environment: NodeJS.ProcessEnv,
 ): KeySource {
+  if (keyFile !== undefined && serverKeys !== undefined) {
+    throw new TypeError("'keyFile' and 'serverKeys' must not both be given");
+  }
+  if (serverKeys !== undefined) {
+    return { name: 'given', pems: serverKeys.filter((pem) => pem !== undefined) };
+  }
   const value = nonEmpty(environment[SERVER_KEY_VARIABLE]);
   if (keyFile !== undefined) return { name: 'file', path: keyFile };
   if (value !== undefined) return { name: 'environment', value };

@@ -247,7 +247,7 @@ export class Server<A extends AppShape = AnyApp> {
 
   async #linkContext(): Promise<LinkContext> {
     const { store, key, limits, clock, log, acceptOlderStore } = this.#settings;
-    const { key: serverKey, isNew } = await loadServerKey(key, log);
+    const { key: serverKey, other, isNew } = await loadServerKey(key, log);
     if (isNew && key.name === 'file' && (await store.nextSessionID()) > 1) {
       const fields = { file: key.path, fingerprint: fingerprintOf(serverKey.publicKey) };
       log.error(
@@ -259,6 +259,7 @@ export class Server<A extends AppShape = AnyApp> {
     return {
       crypto: nodeCrypto,
       serverKey,
+      otherServerKey: other?.publicKey ?? null,
       store,
       sessions: this.sessions,
       limits,
