@@ -8,6 +8,7 @@ import { DEFAULT_RETENTION, type Retention } from './live-session.ts';
 import { quietLogger, type Logger } from './log.ts';
 import { parseOriginPolicy, type OriginOptions, type OriginPolicy } from './origins.ts';
 import { LevelStore } from './store/level-store.ts';
+import { TrustedProxies } from './proxies.ts';
 import type { Store } from './store/store.ts';
 
 /** Limits of a server. Each has its unit in its name. */
@@ -40,6 +41,11 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
   serverKeys?: readonly [signs: string, other?: string];
   /** Folder of static files to serve. Default: none are served. */
   root?: string;
+  /**
+   * Addresses of the proxies in front of this server, exactly (`10.0.0.1`) or as ranges (`10.0.0.0/8`). From them, and
+   * from nobody else, `X-Forwarded-For`, `-Proto` and `-Host` are taken. Default none.
+   */
+  trustedProxies?: readonly string[];
   /** Default: warnings and errors go to the standard error stream. */
   log?: Logger;
   /** Server time in ms since 1970. Default `Date.now`. */
@@ -67,6 +73,7 @@ export interface Settings extends DataVersion {
   /** Files and folders that must never be served. */
   secrets: string[];
   policy: OriginPolicy;
+  proxies: TrustedProxies;
   log: Logger;
   clock: () => number;
   limits: ServerLimits;
@@ -117,6 +124,7 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
     root,
     secrets: [db, key.name === 'file' ? key.path : undefined].filter((file) => file !== undefined),
     policy: parseOriginPolicy(options),
+    proxies: new TrustedProxies(options.trustedProxies),
     log,
     clock,
     limits: parseLimits(options.limits ?? {}),

@@ -221,6 +221,7 @@ export class Server<A extends AppShape = AnyApp> {
       const upgrades = new Upgrades({
         path: this.#settings.path,
         policy: this.#settings.policy,
+        proxies: this.#settings.proxies,
         context: await this.#linkContext(),
       });
       try {

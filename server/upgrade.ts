@@ -1,18 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { CLOSE, offeredView, WebgramError, type Views } from 'webgram';
 import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
 import type { Place } from './address-limits.ts';
 import { Link, type LinkContext, type LinkSocket } from './link.ts';
-import {
-  decideOrigin,
-  isLoopbackAddress,
-  isLoopbackAuthority,
-  type Approach,
-  type OriginPolicy,
-} from './origins.ts';
+import { decideOrigin, isLoopbackAuthority, type Approach, type OriginPolicy } from './origins.ts';
+import type { Peer, TrustedProxies } from './proxies.ts';
 
 /** Subprotocols that this server speaks, best first. */
 const SUBPROTOCOLS = ['webgram.2.json'] as const;
@@ -28,6 +23,7 @@ export interface UpgradesOptions {
   /** Where the socket is. */
   path: string;
   policy: OriginPolicy;
+  proxies: TrustedProxies;
   context: LinkContext;
 }
 
@@ -84,8 +80,8 @@ export class Upgrades {
 
   /** Tells a page, by plain HTTP, where the socket is and whether it would be refused there. */
   describe(req: IncomingMessage): { wsAddress: string; refused?: string } {
-    const { policy, path } = this.#options;
-    const approach = approachOf(req);
+    const { policy, path, proxies } = this.#options;
+    const approach = proxies.peerOf(req);
     // A request to the page's own server names no origin.
     const here = decideOrigin({ ...approach, origin: undefined }, { ...policy, allowNoOrigin: true });
     if (here.name === 'refused') return { wsAddress: path, refused: here.reason };
@@ -146,25 +142,26 @@ export class Upgrades {
       const text = `a client must offer one of the subprotocols ${SUBPROTOCOLS.join(', ')}`;
       return refuse(socket, 426, text, { Upgrade: 'websocket' });
     }
-    const decision = decideOrigin(approachOf(req), this.#options.policy);
+    const peer = this.#options.proxies.peerOf(req);
+    const decision = decideOrigin(peer, this.#options.policy);
     if (decision.name === 'refused') {
-      this.#name('refused', decision.reason, req);
+      this.#name('refused', decision.reason, peer);
       return refuse(socket, 403, decision.reason);
     }
-    if (decision.isOtherLoopback) this.#name('loopback', decision.origin, req);
-    this.#admit(req, socket, (place) => {
+    if (decision.isOtherLoopback) this.#name('loopback', decision.origin, peer);
+    this.#admit(peer, socket, (place) => {
       this.#wss.handleUpgrade(req, socket, head, (ws) => {
         const { origin, authority } = decision;
         const views: Views = { origin, authority, offered: offeredOf(req), chosen: ws.protocol };
-        this.#open(ws, req, views, place);
+        this.#open(ws, req.socket, peer, views, place);
       });
     });
   }
 
   /** Waits for a place among the sockets of that address that have not proved themselves. */
-  #admit(req: IncomingMessage, socket: Duplex, enter: (place: Place) => void): void {
+  #admit({ ip }: Peer, socket: Duplex, enter: (place: Place) => void): void {
     const { addresses, limits } = this.#options.context;
-    const place = addresses.placeFor(req.socket.remoteAddress ?? '');
+    const place = addresses.placeFor(ip);
     const leave = (): void => {
       clearTimeout(patience);
       this.#waiting.delete(turnAway);
@@ -186,9 +183,8 @@ export class Upgrades {
     if (!mayWait) turnAway(429);
   }
 
-  #open(ws: WebSocket, req: IncomingMessage, views: Views, place: Place): void {
-    const raw = req.socket;
-    const address = [raw.remoteAddress ?? '', raw.remotePort ?? 0] as const;
+  #open(ws: WebSocket, raw: Socket, { ip, port }: Peer, views: Views, place: Place): void {
+    const address = [ip, port] as const;
     const { context } = this.#options;
     const { maxHandshakeBytes, maxEarlyBytes } = context.limits;
     let budget = maxHandshakeBytes + maxEarlyBytes + FRAMING_BYTES;
@@ -227,27 +223,17 @@ export class Upgrades {
   }
 
   /** Says once what the operator should know. */
-  #name(what: 'refused' | 'loopback', text: string, req: IncomingMessage): void {
+  #name(what: 'refused' | 'loopback', text: string, { ip }: Peer): void {
     const key = `${what} ${text}`;
     if (this.#named.has(key) || this.#named.size >= MAX_NAMED) return;
     this.#named.add(key);
     const { log } = this.#options.context;
-    if (what === 'refused') log.warn({ address: req.socket.remoteAddress }, `refused: ${text}`);
+    if (what === 'refused') log.warn({ address: ip }, `refused: ${text}`);
     else if (![...this.#named].some((other) => other !== key && other.startsWith('loopback '))) {
       const why = 'pages of this machine may use a server on this machine, at any port';
       log.warn({}, `taken: a page of ${text}, because ${why} (said once)`);
     }
   }
-}
-
-function approachOf(req: IncomingMessage): Approach {
-  const { host, origin } = req.headersDistinct;
-  return {
-    host: host?.length === 1 ? host[0] : undefined,
-    origin: origin?.join(', '),
-    isSecure: req.socket instanceof TLSSocket,
-    isLocal: isLoopbackAddress(req.socket.localAddress),
-  };
 }
 
 function offeredOf(req: IncomingMessage): string {

@@ -18,6 +18,8 @@ const FLAGS = {
   host: { type: 'string', multiple: true },
   'public-url': { type: 'string' },
   'allow-no-origin': { type: 'boolean' },
+  'trusted-proxy': { type: 'string', multiple: true },
+  'accept-older-store': { type: 'boolean' },
   key: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
@@ -39,9 +41,11 @@ Serves sessions over WebSocket. app.js is: export default (server) => { ... }
   --allow-no-origin      ALLOW_NO_ORIGIN  take clients that are not browsers
   --key ./sessions.key   KEY_FILE         file of the server's key, which can
                                           itself be in WEBGRAM_SERVER_KEY
+  --trusted-proxy 10.0.0.0/8  TRUSTED_PROXIES  take its X-Forwarded-*
+  --accept-older-store   ACCEPT_OLDER_STORE  give lost sessions up
 
-Flags win over the environment. --origin and --host can be repeated; in the
-environment their values are separated by commas.`;
+Flags win over the environment. --origin, --host and --trusted-proxy can be
+repeated; in the environment their values are separated by commas.`;
 
 /** What was typed cannot be meant. Its message says what to type. */
 export class UsageError extends Error {
@@ -86,6 +90,11 @@ export function parseCommand(args: readonly string[], environment: NodeJS.Proces
   };
   const allow = values['allow-no-origin'] ?? parseSwitch(environment['ALLOW_NO_ORIGIN'], 'ALLOW_NO_ORIGIN');
   if (allow !== undefined) options.allowNoOrigin = allow;
+  const trusted = list(values['trusted-proxy'], 'TRUSTED_PROXIES');
+  if (trusted.length > 0) options.trustedProxies = trusted;
+  const accept =
+    values['accept-older-store'] ?? parseSwitch(environment['ACCEPT_OLDER_STORE'], 'ACCEPT_OLDER_STORE');
+  if (accept !== undefined) options.acceptOlderStore = accept;
   return { name: 'serve', app, options };
 }
 
