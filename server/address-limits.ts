@@ -1,12 +1,18 @@
 /** What one address may do before it has proved anything. */
 export interface AddressRates {
-  /** Sockets that have not proved themselves, per address; more of them wait before the 101. Default 50. */
+  /**
+   * Sockets that have not proved themselves, per address; more of them wait before the 101, and those that say
+   * nothing lose their place to them after a while. Default 50.
+   */
   maxUnproved: number;
   /** New sessions that one address may make at once. Default 100. */
   createBurst: number;
   /** New sessions per minute and address, after the burst. Default 60. */
   createsPerMinute: number;
-  /** Proofs that fail, per minute and address. Default 20. */
+  /**
+   * Proofs that fail, per minute and address, before more of them are refused unseen. With keys that the store knows
+   * they count by key, and more of them are looked at slowly: one of them may be good. Default 20.
+   */
   failedProofsPerMinute: number;
 }
 
@@ -21,6 +27,10 @@ export const DEFAULT_ADDRESS_RATES: Readonly<AddressRates> = Object.freeze({
 const MAX_ENTRIES = 50_000;
 /** Upgrades of one address that wait for a place. */
 const MAX_WAITING = 10_000;
+/** How long a socket that says nothing keeps its place while others wait for one, in ms: few, or many. */
+const PATIENCE_MS = { few: 1_000, many: 150 } as const;
+/** Between two proofs of one address that are looked at though too many have failed, in ms. */
+const SLOW_LANE_MS = 10;
 
 /** A bucket that fills steadily and is emptied by what happens. */
 class TokenBuckets {
@@ -66,6 +76,7 @@ export class AddressLimits {
   readonly #creates: TokenBuckets;
   readonly #failures: TokenBuckets;
   readonly #rooms = new Map<string, Room>();
+  readonly #slowLanes = new Map<string, SlowLane>();
 
   constructor(rates: AddressRates) {
     this.#rates = rates;
@@ -76,6 +87,11 @@ export class AddressLimits {
   /** Counts a new session. @returns Whether it may be made. */
   takeCreate(address: string): boolean {
     return this.#creates.take(groupOf(address));
+  }
+
+  /** Whether a new session may be made, without counting it. */
+  mayCreate(address: string): boolean {
+    return !this.#creates.isEmpty(groupOf(address));
   }
 
   /** Counts a proof that failed. `keyID` is that of a key which the store knows. */
@@ -91,6 +107,18 @@ export class AddressLimits {
    */
   hasFailedTooOften(address: string, keyID = ''): boolean {
     return this.#failures.isEmpty(`${groupOf(address)} ${keyID}`);
+  }
+
+  /**
+   * Waits for the turn of a proof that would be one too many, but may be good: it is slowed down, not refused.
+   *
+   * @param isThere Whether its socket still waits; if not, its turn is another's.
+   */
+  turn(address: string, isThere: () => boolean): Promise<void> {
+    const group = groupOf(address);
+    const lane = this.#slowLanes.get(group) ?? new SlowLane(() => this.#slowLanes.delete(group));
+    this.#slowLanes.set(group, lane);
+    return lane.turn(isThere);
   }
 
   /** Returns what one socket needs until it has proved itself. */
@@ -111,6 +139,9 @@ export class Place {
   readonly #room: Room;
   #state: 'new' | 'waiting' | 'inside' | 'left' = 'new';
   #enter: (() => void) | undefined;
+  #enteredMs = 0;
+  /** Ends the socket, unless it has sent its proof. @returns Whether it did. */
+  evict: (() => boolean) | undefined;
 
   constructor(room: Room) {
     this.#room = room;
@@ -133,15 +164,21 @@ export class Place {
   /** @internal */
   admit(): void {
     this.#state = 'inside';
-    this.#room.inside += 1;
+    this.#enteredMs = performance.now();
+    this.#room.inside.add(this);
     this.#enter?.();
+  }
+
+  /** @internal How long it has been inside, in ms. */
+  get ageMs(): number {
+    return performance.now() - this.#enteredMs;
   }
 
   /** Gives the place back, or stops waiting. Idempotent. */
   leave(): void {
     if (this.#state === 'left') return;
     const { waiting } = this.#room;
-    if (this.#state === 'inside') this.#room.inside -= 1;
+    if (this.#state === 'inside') this.#room.inside.delete(this);
     if (this.#state === 'waiting') waiting.splice(waiting.indexOf(this), 1);
     this.#state = 'left';
     this.#room.admit();
@@ -150,9 +187,11 @@ export class Place {
 
 class Room {
   readonly waiting: Place[] = [];
-  inside = 0;
+  /** In the order in which they came in. */
+  readonly inside = new Set<Place>();
   readonly #places: number;
   readonly #empty: () => void;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(places: number, empty: () => void) {
     this.#places = places;
@@ -160,13 +199,66 @@ class Room {
   }
 
   get isFull(): boolean {
-    return this.inside >= this.#places && this.waiting.length >= MAX_WAITING;
+    return this.inside.size >= this.#places && this.waiting.length >= MAX_WAITING;
   }
 
   /** Lets in whoever came last: those who came before may have given up. */
   admit(): void {
-    while (this.inside < this.#places && this.waiting.length > 0) this.waiting.pop()?.admit();
-    if (this.inside === 0 && this.waiting.length === 0) this.#empty();
+    while (this.inside.size < this.#places && this.waiting.length > 0) this.waiting.pop()?.admit();
+    clearTimeout(this.#timer);
+    if (this.waiting.length > 0) this.#timer = setTimeout(() => this.#makeRoom(), this.#untilEvictionMs());
+    else if (this.inside.size === 0) this.#empty();
+  }
+
+  get #patienceMs(): number {
+    return this.waiting.length > this.#places ? PATIENCE_MS.many : PATIENCE_MS.few;
+  }
+
+  #untilEvictionMs(): number {
+    const [oldest] = this.inside;
+    // Not at once again, when the oldest could not be sent away.
+    return Math.max(10, this.#patienceMs - (oldest?.ageMs ?? 0));
+  }
+
+  /** Sends those away who have had time enough to prove themselves, as far as others wait. */
+  #makeRoom(): void {
+    let wanted = this.waiting.length;
+    for (const place of [...this.inside]) {
+      if (wanted === 0 || place.ageMs < this.#patienceMs) break;
+      if (place.evict?.() !== true) continue;
+      wanted -= 1;
+      // Its socket may take its time to close.
+      place.leave();
+    }
+    this.admit();
+  }
+}
+
+/** One proof at a time, with a pause behind each. */
+class SlowLane {
+  readonly #waiting: { isThere: () => boolean; resolve: () => void }[] = [];
+  readonly #empty: () => void;
+
+  constructor(empty: () => void) {
+    this.#empty = empty;
+    this.#next();
+  }
+
+  turn(isThere: () => boolean): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ isThere, resolve }));
+  }
+
+  #next(): void {
+    setTimeout(() => {
+      let next = this.#waiting.shift();
+      while (next?.isThere() === false) next = this.#waiting.shift();
+      if (next === undefined) {
+        this.#empty();
+        return;
+      }
+      next.resolve();
+      this.#next();
+    }, SLOW_LANE_MS).unref();
   }
 }
 

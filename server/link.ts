@@ -108,6 +108,7 @@ interface Active {
 
 /** How long a peer that was cut off may take to close, in ms. */
 const LINGER_MS = 900;
+const EVICTED_LINGER_MS = 50;
 /** A longer timer of Node fires at once. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** A `[`: no frame begins with it, every handshake frame does. */
@@ -199,6 +200,15 @@ export class Link implements SessionLink {
     }
   }
 
+  /** Gives the place of a socket that has not sent its proof to another. @returns Whether it did. */
+  evict(): boolean {
+    if (this.#state.name !== 'greeted') return false;
+    this.fail(new TooOften('too many sockets that have not proved themselves'));
+    // There are many of its kind.
+    this.#terminateSoon(EVICTED_LINGER_MS);
+    return true;
+  }
+
   /** Closes the link when its client has been silent for too long. */
   checkIdle(): void {
     if (this.#state.name !== 'active' || this.#isPaused) return;
@@ -221,8 +231,8 @@ export class Link implements SessionLink {
   }
 
   /** What was said goes out first, unless the peer does not take it. */
-  #terminateSoon(): void {
-    setTimeout(() => this.#socket.terminate(), LINGER_MS).unref();
+  #terminateSoon(lingerMs = LINGER_MS): void {
+    setTimeout(() => this.#socket.terminate(), lingerMs).unref();
   }
 
   /** The socket has closed, with or without a word. */
@@ -308,9 +318,16 @@ export class Link implements SessionLink {
     const proof = await handshake.receive(text, async (keyID) => {
       const row = (found.row = await store.findKey(keyID));
       found.keyID = row && keyID;
-      // Before anything that costs time. New sessions have a limit of their own.
-      const isOver = addresses.hasFailedTooOften(this.address[0], found.keyID);
-      if (isOver && resumedIn(text, limits) !== undefined) throw new TooOften();
+      // Before anything that costs time. A key that we know may be proved: it is never refused for a limit.
+      const [ip] = this.address;
+      const hasFailed = addresses.hasFailedTooOften(ip, found.keyID);
+      if (row !== undefined) {
+        if (hasFailed) await addresses.turn(ip, () => this.#state.name === 'proving');
+      } else if (resumedIn(text, limits) === undefined) {
+        if (!addresses.mayCreate(ip)) throw new TooOften('too many new sessions');
+      } else if (hasFailed) {
+        throw new TooOften('too many failed proofs');
+      }
       return row && { publicKey: row.publicKey, ended: row.ended?.reason };
     });
     if (proof.kind === 'refused') {
@@ -464,7 +481,9 @@ export class Link implements SessionLink {
         this.#close(CLOSE.tryLater, 'try later');
         return;
       }
-      addresses.countFailure(this.address[0], knownKeyID);
+      // A create that fails counts like one that does not, or it would be cheaper.
+      if (sessionID === undefined && knownKeyID === undefined) addresses.takeCreate(this.address[0]);
+      else addresses.countFailure(this.address[0], knownKeyID);
     }
     await this.#deny(handshake, code);
   }
@@ -581,7 +600,7 @@ function gone(): WebgramError {
   return new WebgramError('WEBGRAM_CLOSED', 'the link has gone; nothing has changed', { retryable: true });
 }
 
-/** Proofs from there have failed too often. */
+/** More came from there than may. */
 class TooOften extends Error {}
 
 /** The session or the server was just ending: nothing is wrong, and the client comes again. */
@@ -591,6 +610,6 @@ function isPassing(error: unknown): boolean {
 
 /** A stranger learns the code and nothing more. */
 function reasonOf(error: unknown): string {
-  if (error instanceof TooOften) return 'too many failed proofs';
+  if (error instanceof TooOften) return error.message;
   return error instanceof WebgramError && closeCodeOf(error) !== CLOSE.tryLater ? error.code : 'try later';
 }

@@ -204,6 +204,7 @@ export class Upgrades {
         place.leave();
       },
     });
+    place.evict = () => link.evict();
     // Before ws has parsed it; what came behind the request is read again from here.
     raw.prependListener('data', count);
     this.#links.set(link, ws);
