@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { WebgramError } from 'webgram';
 import type { Account, EndReason, KeyRow, Lineage, Visits } from './store.ts';
 
@@ -30,10 +31,16 @@ export interface HeadRow {
   lineage: Lineage;
 }
 
+/** Names a row for logs and errors, where a keyID has no place in the clear. */
+export function rowName(key: string): string {
+  if (!key.startsWith('key/')) return key;
+  return `key/#${createHash('sha256').update(key).digest('hex').slice(0, 12)}`;
+}
+
 /** Says that a row cannot be understood. The row's value stays out of the message. */
-export function corruptRow(kind: string, key: string, why: string, cause?: unknown): WebgramError {
-  const message = `${kind} row '${key}' cannot be understood: ${why}`;
-  return new WebgramError('WEBGRAM_STORE_CORRUPT', message, { cause });
+export function corruptRow(kind: string, key: string, why: string): WebgramError {
+  const message = `${kind} row '${rowName(key)}' cannot be understood: ${why}`;
+  return new WebgramError('WEBGRAM_STORE_CORRUPT', message);
 }
 
 /** Which layout this is, and the name of the store. */
@@ -176,8 +183,9 @@ function parseFields(kind: string, key: string, text: unknown): unknown[] {
   let parsed: unknown;
   try {
     parsed = JSON.parse(String(text));
-  } catch (error) {
-    throw corruptRow(kind, key, 'it is not JSON', error);
+  } catch {
+    // The cause would quote the row.
+    throw corruptRow(kind, key, 'it is not JSON');
   }
   if (!Array.isArray(parsed)) throw corruptRow(kind, key, 'it is not a list');
   const [version, ...fields] = parsed as unknown[];

@@ -12,7 +12,15 @@ import {
   readNextSessionID,
   readRow,
 } from './level-plans.ts';
-import { SCHEMA_VERSION, corruptRow, keyRow, nextSessionIDRow, sessionRow, storeRow } from './level-rows.ts';
+import {
+  SCHEMA_VERSION,
+  corruptRow,
+  keyRow,
+  nextSessionIDRow,
+  rowName,
+  sessionRow,
+  storeRow,
+} from './level-rows.ts';
 import { randomTag } from './random-tag.ts';
 import type {
   Commit,
@@ -207,7 +215,11 @@ async function recogniseStore(database: Database, medium: Medium, location: stri
   if (store === undefined) {
     // Anything in it belongs to somebody else, or is a store of ours that has lost its name.
     for await (const key of database.keys({ limit: 1 })) {
-      throw corruptRow('meta', storeRow.key(), `it is missing in '${location}', which holds '${key}'`);
+      throw corruptRow(
+        'meta',
+        storeRow.key(),
+        `it is missing in '${location}', which holds '${rowName(key)}'`,
+      );
     }
     const storeID = Uint8Array.from(randomBytes(16));
     const rows: Write[] = [
