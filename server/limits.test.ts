@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CLOSE, DEFAULT_LIMITS, parseDown, type UpEnvelope } from 'webgram';
 import { NodeSigningKey } from './node-crypto.ts';
@@ -32,6 +34,15 @@ test('the limits are those of the protocol unless somebody says others', () => {
     failedProofsPerMinute: 20,
     maxUnproved: 50,
   });
+});
+
+test('every limit is in docs/options.md, with its default', async () => {
+  const text = await readFile(path.join(import.meta.dirname, '../docs/options.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| `(\w+)` +\| ([\d,]+) +\|/gm)].map(([, name, value]) => [
+    name,
+    Number(value?.replaceAll(',', '')),
+  ]);
+  expect(Object.fromEntries(rows)).toEqual({ ...DEFAULT_LIMITS, ...DEFAULT_ADDRESS_RATES });
 });
 
 describe('a proof', () => {

@@ -504,6 +504,41 @@ describe('an upgrade', () => {
     expect(logged.filter((line) => line.includes("origins: ['https://evil.example']"))).toHaveLength(1);
   });
 
+  test('from a page of the same host is taken without being listed', async () => {
+    const origin = new URL(server.siteURL).origin;
+    expect(await (await connect({ origin })).enter(newIdentity())).toMatchObject({ kind: 'ok' });
+    expect(logged).toEqual([]);
+  });
+
+  test('without Origin, or with that of a sandboxed frame, is refused unless it is allowed', async () => {
+    await server.close();
+    await startServer({ allowNoOrigin: false });
+    const { status, text } = await refusal({});
+    expect([status, text.includes('allowNoOrigin: true')]).toEqual([403, true]);
+    expect(await refusal({ origin: 'null' })).toMatchObject({ status: 403 });
+  });
+
+  test('with forwarded headers of somebody is judged by its own', async () => {
+    const headers = {
+      'X-Forwarded-Host': 'evil.example',
+      'X-Forwarded-Proto': 'https',
+      Forwarded: 'host=evil.example',
+    };
+    expect(await refusal({ origin: 'https://evil.example', headers })).toMatchObject({ status: 403 });
+    expect(await (await connect({ headers })).enter(newIdentity())).toMatchObject({ kind: 'ok' });
+  });
+
+  test('with another spelling of a listed origin is refused', async () => {
+    for (const origin of [
+      'https://APP.example',
+      'https://app.example:443',
+      'https://app.example.',
+      'http://app.example',
+    ]) {
+      expect(await refusal({ origin })).toMatchObject({ status: 403 });
+    }
+  });
+
   test('from another port of this machine is taken, and said once', async () => {
     for (const port of [3000, 3001]) await connect({ origin: `http://localhost:${port}` });
     expect(logged).toHaveLength(1);
