@@ -173,7 +173,7 @@ function browser(input: Record<string, string>, entryFileNames: string): Environ
 function node(input: Record<string, string>): EnvironmentOptions {
   return {
     consumer: 'server',
-    resolve: { noExternal: ['webgram'], external: ['ws', 'classic-level', 'cborg'] },
+    resolve: { noExternal: ['webgram'], external: ['ws', 'classic-level', 'sirv', 'cborg'] },
     build: {
       ...common(),
       target: 'node20',

@@ -526,6 +526,23 @@ describe('LiveSession', () => {
     expect((await link(2)).session.sessionData['slow']).toBe(true);
   });
 
+  it('refuses at once what no frame can hold, and the session goes on', async () => {
+    const huge = 'x'.repeat(DEFAULT_LIMITS.maxFrameBytes);
+    handlers.answer['huge'] = () => huge;
+    handlers.answer['fine'] = () => 'fine';
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    expect(() => {
+      session.send('note', huge);
+    }).toThrow(expect.objectContaining({ code: 'WEBGRAM_MESSAGE_TOO_LARGE' }));
+    session.receive(one, ask(1, 1, 'huge'));
+    session.receive(one, ask(1, 2, 'fine'));
+    expect(one.look().slice(1)).toMatchObject([
+      { asked: 1, body: [{ code: 'WEBGRAM_HANDLER_FAILED' }, null] },
+      { asked: 2, body: [null, 'fine'] },
+    ]);
+  });
+
   it('leaves memory after its grace time without a link', async () => {
     const { session, link: one } = await link(1, true);
     session.receive(one, attach(1, TAB[0]));

@@ -4,6 +4,7 @@ import {
   encodeJson,
   isPromiseLike,
   unreachable,
+  utf8Length,
   WebgramError,
   type AnyApp,
   type AppShape,
@@ -81,6 +82,9 @@ interface Handler {
   isConcurrent: boolean;
   call(args: unknown[]): unknown;
 }
+
+/** What tag, numbers and brackets of a frame need at most beside the body of a message. */
+const ENVELOPE_BYTES = 256;
 
 /** A handler that holds its session longer than this is named in the log, in ms. */
 const SLOW_HANDLER_MS = 1_000;
@@ -210,6 +214,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         if (stream.isOnline) attachment?.link.send({ kind: 'volatile', tab: attachment.tab, type, args });
       },
       ask: (body) => {
+        this.#checkSize(body);
         const at = this.#push(stream, { kind: 'ask', body }, this.#committer.lastBarrier);
         if (at === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
         this.#flush(stream);
@@ -226,6 +231,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   }
 
   #sendTo(streams: readonly SessionStream[], body: string): void {
+    this.#checkSize(body);
     const run = currentRun(this);
     for (const stream of streams) {
       const message: Sent = { kind: 'send', body };
@@ -233,6 +239,13 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       else run.sent.push({ stream, message });
     }
     if (run === undefined) for (const stream of streams) this.#flush(stream);
+  }
+
+  /** A message that no frame can hold would end every link that tries to carry it. */
+  #checkSize(body: string): void {
+    const maxBytes = this.#context.limits.maxFrameBytes - ENVELOPE_BYTES;
+    if (utf8Length(body) <= maxBytes) return;
+    throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', `a message must have at most ${maxBytes} bytes`);
   }
 
   #closeStream(stream: SessionStream, why: string): void {
@@ -726,7 +739,10 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     if (this.#state.name === 'ended') return;
     let body: string | undefined;
     try {
-      if (message.kind === 'ask') body = encodeAnswer(null, value);
+      if (message.kind === 'ask') {
+        body = encodeAnswer(null, value);
+        this.#checkSize(body);
+      }
       if (run.wantsCommit) this.#committer.want();
     } catch (error) {
       this.#fail(run, stream, message, error);
@@ -902,7 +918,9 @@ function toWireError(thrown: unknown): WireError {
 }
 
 function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error('a value that is no Error was thrown', { cause: thrown });
+  return thrown instanceof Error
+    ? thrown
+    : new Error('a value that is no Error was thrown', { cause: thrown });
 }
 
 /** Calls one after the other, waiting for what is not done at once. */

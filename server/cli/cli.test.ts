@@ -1,0 +1,172 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createServer, type AddressInfo } from 'node:net';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'vite';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { CLOSE } from 'webgram';
+import { NodeSigningKey } from '../node-crypto.ts';
+import { TestLink, TestTab } from '../testing/test-client.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+let built: string;
+let folder: string;
+const children: ChildProcess[] = [];
+
+/** The command as users run it needs JavaScript; built beside the sources' packages, so that it finds them. */
+beforeAll(async () => {
+  built = await mkdtemp(path.join(ROOT, 'node_modules/.cache-cli-'));
+  await build({
+    configFile: false,
+    root: ROOT,
+    logLevel: 'error',
+    define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
+    ssr: { noExternal: ['webgram'] },
+    build: {
+      ssr: true,
+      outDir: built,
+      emptyOutDir: false,
+      minify: false,
+      target: 'node20',
+      rollupOptions: {
+        input: { cli: 'server/cli/cli.ts' },
+        output: { format: 'es', entryFileNames: '[name].mjs' },
+      },
+    },
+  });
+}, 60_000);
+
+afterAll(() => rm(built, { recursive: true, force: true }));
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'webgram-cli-'));
+});
+
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Run {
+  child: ChildProcess;
+  out: string;
+  err: string;
+  ended: Promise<{ code: number | null; signal: string | null }>;
+}
+
+function run(args: string[], environment: Record<string, string> = {}): Run {
+  const child = spawn(process.execPath, [path.join(built, 'cli.mjs'), ...args], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  const state: Run = {
+    child,
+    out: '',
+    err: '',
+    ended: new Promise((resolve) => {
+      child.on('close', (code, signal) => {
+        resolve({ code, signal });
+      });
+    }),
+  };
+  child.stdout.on('data', (chunk: Buffer) => (state.out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (state.err += chunk.toString()));
+  return state;
+}
+
+/** Waits until it serves. @returns The port. */
+async function serving(state: Run): Promise<number> {
+  await expect
+    .poll(() => state.out + state.err, { timeout: 8_000 })
+    .toMatch(/server's key in|webgram-sessions: /);
+  const port = /http:\/\/localhost:(\d+)/.exec(state.out)?.[1];
+  if (port === undefined) throw new Error(`it does not serve: ${state.err}`);
+  return Number(port);
+}
+
+test('--help prints the help and ends with 0', async () => {
+  const state = run(['--help']);
+  expect(await state.ended).toMatchObject({ code: 0 });
+  expect(state.out).toContain('--port 5678');
+});
+
+test('an unknown flag is named, and ends with 1', async () => {
+  const state = run(['serve', '--prot', '1']);
+  expect(await state.ended).toMatchObject({ code: 1 });
+  expect(state.err).toBe("webgram-sessions: Unknown option '--prot'\nSee: webgram-sessions --help\n");
+});
+
+describe('serve', () => {
+  test('prints where to look and where data is, serves the app, and drains on SIGTERM', async () => {
+    await writeFile(
+      path.join(folder, 'app.mjs'),
+      'export default (server) => { server.answer.incr = (conn, x) => x + 1 }',
+    );
+    const state = run(['serve', 'app.mjs', '--port', '0', '--db', './data']);
+    const port = await serving(state);
+    expect(state.out).toContain('./data');
+    const link = await TestLink.open({ address: `ws://localhost:${port}/`, WebSocket });
+    await link.enter({ key: NodeSigningKey.generate() });
+    const tab = new TestTab(link);
+    await tab.attach();
+    expect(await tab.ask('incr', 41)).toBe(42);
+    state.child.kill('SIGTERM');
+    expect(await link.waitForClose()).toMatchObject({ code: CLOSE.draining });
+    expect(await state.ended).toEqual({ code: 0, signal: null });
+    expect(state.err).toBe('');
+    expect(await readdir(folder)).toEqual(['app.mjs', 'data', 'data.key']);
+  });
+
+  test('keeps sessions over kill -9', async () => {
+    const identity = { key: NodeSigningKey.generate() };
+    for (const sessionID of [1, 1]) {
+      const state = run(['serve'], { PORT: '0', DB: './data' });
+      const port = await serving(state);
+      const link = await TestLink.open({ address: `ws://localhost:${port}/`, WebSocket });
+      expect(await link.enter(identity)).toMatchObject({ kind: 'ok', sessionID });
+      state.child.kill('SIGKILL');
+      await state.ended;
+    }
+  });
+
+  test('a taken port is told in one sentence', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, resolve));
+    const { port } = other.address() as AddressInfo;
+    const state = run(['serve', '--port', String(port)]);
+    expect(await state.ended).toMatchObject({ code: 1 });
+    expect(state.err).toMatch(/^webgram-sessions: port \d+ is taken by another program: .*\n$/);
+    await new Promise((resolve) => other.close(resolve));
+  });
+
+  test('a locked store is told in one sentence', async () => {
+    await serving(run(['serve', '--port', '0']));
+    const second = run(['serve', '--port', '0']);
+    expect(await second.ended).toMatchObject({ code: 1 });
+    expect(second.err).toMatch(/^webgram-sessions: the store .* is open in another process; .*\n$/);
+  });
+
+  test.each([
+    [['serve', 'nothing.js'], "there is no file 'nothing.js'"],
+    [['serve', '--root', './nothing'], "'root' must be a folder that exists"],
+    [['serve', '--origin', '*'], "'origins' must hold"],
+  ])('%j is told in one sentence', async (args, message) => {
+    const state = run([...args, '--port', '0']);
+    expect(await state.ended).toMatchObject({ code: 1 });
+    expect(state.err).toContain(message);
+    expect(state.err.trim().split('\n')).toHaveLength(1);
+  });
+
+  test('what an app throws keeps its stack', async () => {
+    await writeFile(path.join(folder, 'app.mjs'), 'export default () => { null.x }');
+    const state = run(['serve', 'app.mjs', '--port', '0']);
+    expect(await state.ended).toMatchObject({ code: 1 });
+    expect(state.err).toContain('app.mjs:1');
+  });
+});

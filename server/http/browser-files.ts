@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A built script that pages load from this server. */
+export interface BrowserFile {
+  readonly body: Buffer;
+  /** Strong: a hash of the content. */
+  readonly etag: string;
+}
+
+/** Name of the page script in the folder of built scripts. */
+export const SCRIPT_FILE = 'webgram.js';
+
+const FILE_NAME = /^(webgram|worker-[\w-]+)\.js$/;
+
+/**
+ * The built scripts of this package, read when they are asked for and again when they have changed.
+ *
+ * Only names that the build can make are looked up, so that there is nothing to traverse.
+ */
+export class BrowserFiles {
+  readonly #folder: string;
+  readonly #cache = new Map<string, BrowserFile & { version: string }>();
+
+  /** @param folder Default: `dist/browser` of this package. */
+  constructor(folder: string = packagedFolder()) {
+    this.#folder = folder;
+  }
+
+  /** @returns `undefined` when there is no such file. */
+  async read(name: string): Promise<BrowserFile | undefined> {
+    if (!FILE_NAME.test(name)) return undefined;
+    const file = path.join(this.#folder, name);
+    try {
+      const { mtimeMs, size } = await stat(file);
+      const version = `${mtimeMs} ${size}`;
+      const cached = this.#cache.get(name);
+      if (cached?.version === version) return cached;
+      const body = await readFile(file);
+      const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
+      const read = { body, etag, version };
+      this.#cache.set(name, read);
+      return read;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Beside the built `server.js`; in the sources, where the build puts it. */
+function packagedFolder(): string {
+  const here = path.dirname(fileURLToPath(import.meta.url));
+  const built = path.join(here, 'browser');
+  return existsSync(built) ? built : path.join(here, '../../dist/browser');
+}

@@ -1,0 +1,27 @@
+export { AskError, WebgramError } from 'webgram';
+export type { AnyApp, AppShape, Limits } from 'webgram';
+export type { AddressRates } from './address-limits.ts';
+export { attach } from './attach.ts';
+export type { Conn, Saved } from './conn.ts';
+export type { DataVersion } from './data-version.ts';
+export { concurrent } from './handlers.ts';
+export type { LiveSession, Retention } from './live-session.ts';
+export { quietLogger } from './log.ts';
+export type { Logger } from './log.ts';
+export type { OriginOptions } from './origins.ts';
+export type { ServerLimits, ServerOptions } from './options.ts';
+export { Server } from './server.ts';
+export type { Answers } from './server.ts';
+export { LevelStore } from './store/level-store.ts';
+export { MemoryStore } from './store/memory-store.ts';
+export type {
+  Commit,
+  Created,
+  EndReason,
+  KeyRow,
+  Lineage,
+  NewSession,
+  Store,
+  StoredSession,
+  Visits,
+} from './store/store.ts';

@@ -1,0 +1,164 @@
+import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+import { DEFAULT_LIMITS, type Limits } from 'webgram';
+import { DEFAULT_ADDRESS_RATES, type AddressRates } from './address-limits.ts';
+import type { DataVersion } from './data-version.ts';
+import { keyFileFor, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
+import { DEFAULT_RETENTION, type Retention } from './live-session.ts';
+import { quietLogger, type Logger } from './log.ts';
+import { parseOriginPolicy, type OriginOptions, type OriginPolicy } from './origins.ts';
+import { LevelStore } from './store/level-store.ts';
+import type { Store } from './store/store.ts';
+
+/** Limits of a server. Each has its unit in its name. */
+export type ServerLimits = Limits & AddressRates;
+
+export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
+  /** Port to listen on; 0 takes any that is free. Default: environment `PORT`, else any that is free. */
+  port?: number;
+  /** Address to listen on, such as `127.0.0.1`. Default: all. */
+  hostname?: string;
+  /** An HTTP server that is there already; see `attach`. It is neither started nor stopped. */
+  server?: HttpServer | HttpsServer;
+  /** Path of the WebSocket. Default `/`. */
+  path?: string;
+  /** Folder of the LevelDB store. Default: environment `DB`, else `./sessions`. */
+  db?: string;
+  /** A store that is not open yet, instead of `db`. It is opened by `start` and closed by `close`. */
+  store?: Store;
+  /** File of the server's key. Default: beside `db`, `./sessions.key` for `./sessions`. */
+  keyFile?: string;
+  /** Folder of static files to serve. Default: none are served. */
+  root?: string;
+  /** Default: warnings and errors go to the standard error stream. */
+  log?: Logger;
+  /** Server time in ms since 1970. Default `Date.now`. */
+  clock?: () => number;
+  limits?: Partial<ServerLimits>;
+  retention?: Partial<Retention>;
+  /** How long `close` lets handlers finish, in ms. Default 10 s. */
+  drainMs?: number;
+  /** Does not start on the next tick; call `start`. Default false. */
+  manualStart?: boolean;
+  /** Folder of `webgram.js` and `worker-<hash>.js`. Default: that of this package. */
+  browserFolder?: string;
+}
+
+/** `ServerOptions`, checked, with every default in place. */
+export interface Settings extends DataVersion {
+  port: number;
+  hostname: string | undefined;
+  server: HttpServer | HttpsServer | undefined;
+  path: string;
+  store: Store;
+  key: KeySource;
+  root: string | undefined;
+  /** Files and folders that must never be served. */
+  secrets: string[];
+  policy: OriginPolicy;
+  log: Logger;
+  clock: () => number;
+  limits: ServerLimits;
+  retention: Retention;
+  drainMs: number;
+  browserFolder: string | undefined;
+}
+
+const DEFAULT_DB = './sessions';
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws {TypeError | RangeError} for what cannot be meant.
+ */
+export function parseOptions(options: ServerOptions, environment: NodeJS.ProcessEnv = process.env): Settings {
+  const {
+    server,
+    hostname,
+    root,
+    path = '/',
+    log = quietLogger,
+    clock = Date.now,
+    drainMs = 10_000,
+  } = options;
+  if (options.db !== undefined && options.store !== undefined) {
+    throw new TypeError("'db' and 'store' must not both be given");
+  }
+  if (server !== undefined && (options.port !== undefined || hostname !== undefined || root !== undefined)) {
+    throw new TypeError("'port', 'hostname' and 'root' belong to the HTTP server that is attached to");
+  }
+  if (!/^\/[^?#\s]*$/.test(path)) throw new TypeError(`'path' must begin with '/', got '${path}'`);
+  const db =
+    options.store === undefined ? (options.db ?? nonEmpty(environment['DB']) ?? DEFAULT_DB) : undefined;
+  const store = options.store ?? new LevelStore(db ?? DEFAULT_DB);
+  const key = keySource(options.keyFile, db, store, environment);
+  return {
+    port:
+      options.port === undefined
+        ? parsePort(environment['PORT'], 'PORT')
+        : parsePort(String(options.port), 'port'),
+    hostname,
+    server,
+    path,
+    store,
+    key,
+    root,
+    secrets: [db, key.name === 'file' ? key.path : undefined].filter((file) => file !== undefined),
+    policy: parseOriginPolicy(options),
+    log,
+    clock,
+    limits: parseLimits(options.limits ?? {}),
+    retention: { ...DEFAULT_RETENTION, ...options.retention },
+    dataVersion: parseDataVersion(options.dataVersion ?? 1),
+    upgradeData: options.upgradeData,
+    drainMs,
+    browserFolder: options.browserFolder,
+  };
+}
+
+function keySource(
+  keyFile: string | undefined,
+  db: string | undefined,
+  store: Store,
+  environment: NodeJS.ProcessEnv,
+): KeySource {
+  const value = nonEmpty(environment[SERVER_KEY_VARIABLE]);
+  if (keyFile !== undefined) return { name: 'file', path: keyFile };
+  if (value !== undefined) return { name: 'environment', value };
+  if (db !== undefined) return { name: 'file', path: keyFileFor(db) };
+  if (store.kind === 'memory') return { name: 'memory', owner: store };
+  throw new TypeError(
+    `a store that lasts needs a key that lasts: give 'keyFile', or set ${SERVER_KEY_VARIABLE}`,
+  );
+}
+
+function parsePort(text: string | undefined, name: string): number {
+  if (text === undefined || text === '') return 0;
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError(`'${name}' must be an integer from 0 to 65535, got '${text}'`);
+  }
+  return port;
+}
+
+function parseDataVersion(version: number): number {
+  if (Number.isSafeInteger(version) && version >= 1) return version;
+  throw new RangeError(`'dataVersion' must be an integer from 1 up, got ${version}`);
+}
+
+function parseLimits(limits: Partial<ServerLimits>): ServerLimits {
+  const all: ServerLimits = { ...DEFAULT_LIMITS, ...DEFAULT_ADDRESS_RATES };
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Object.hasOwn(all, name)) throw new TypeError(`'limits.${name}' is not a limit`);
+    if (value === undefined) continue;
+    if (typeof value !== 'number' || !(value > 0)) {
+      throw new RangeError(`'limits.${name}' must be a number above 0, got ${String(value)}`);
+    }
+    all[name as keyof ServerLimits] = value;
+  }
+  return all;
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}
