@@ -26,6 +26,8 @@ export interface Limits {
   idleTimeoutMs: number;
   /** Longest life of one link, in ms. Default 1 h. */
   maxLinkMs: number;
+  /** How long a client may take to bring another key, in ms. Default 30 s. */
+  renewTimeoutMs: number;
   /** The `fromClient` object of a new session, in bytes of encoded JSON. Default 2 KiB. */
   maxFromClientBytes: number;
 }
@@ -44,5 +46,6 @@ export const DEFAULT_LIMITS: Readonly<Limits> = Object.freeze({
   pongTimeoutMs: 10_000,
   idleTimeoutMs: 75_000,
   maxLinkMs: 3_600_000,
+  renewTimeoutMs: 30_000,
   maxFromClientBytes: 2_048,
 });
