@@ -257,12 +257,12 @@ export class TabStream {
   /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */
   #acknowledgeSoon(): void {
     this.#ackDue += 1;
-    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(1), 0);
-    else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck(ACK_AT_ONCE);
+    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(), 0);
+    else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck();
   }
 
-  #sendAck(atLeast: number): void {
-    if (this.#ackDue < atLeast || !this.#attached) return;
+  #sendAck(): void {
+    if (this.#ackDue === 0 || !this.#attached) return;
     this.#ackDue = 0;
     this.#listener.post(this.#link, { kind: 'ack', ack: this.#received });
   }
