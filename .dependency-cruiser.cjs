@@ -38,11 +38,13 @@ module.exports = {
     },
     {
       name: 'webgram-stands-alone',
-      comment: 'webgram/ runs anywhere: nothing else of ours, nothing of Node, nothing of npm.',
+      comment: 'webgram/ runs anywhere: nothing else of ours, nothing of Node, and of npm the CBOR library.',
       severity: 'error',
       from: { path: '^webgram/', pathNot: TESTS },
-      to: { pathNot: '^webgram/' },
+      to: { pathNot: ['^webgram/', '^node_modules/cborg/'] },
     },
+    onlyIn('cborg', 'webgram/wire'),
+    oneFile('cborg', 'webgram'),
     {
       name: 'webgram-tests-stay-below',
       comment: 'Tests of webgram/ may use npm and Node, but nothing of the floors above.',

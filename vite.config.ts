@@ -6,7 +6,7 @@ import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
-import { CHROMIUM_ARGS, findChromium } from './e2e/engines/find.mjs';
+import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
 
 const DIST = 'dist';
 const EXAMPLE = 'examples/plus-one';
@@ -107,16 +107,16 @@ export default defineConfig(({ command, mode }) => ({
         extends: true,
         define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
         // Found on the way, it would reload the page in the middle of a test.
-        optimizeDeps: { include: ['idb-keyval'] },
+        optimizeDeps: { include: ['idb-keyval', 'cborg'] },
         test: {
           name: 'browser',
-          include: ['{webgram,worker,client}/**/*.browser.test.ts'],
+          include: ['{webgram,worker,client,e2e/protocol}/**/*.browser.test.ts'],
           browser: {
             enabled: true,
             headless: true,
             screenshotFailures: false,
             provider: playwright({ launchOptions: chromium() }),
-            instances: [{ browser: 'chromium' }],
+            instances: [{ browser: 'chromium' }, ...firefox()],
           },
         },
       },
@@ -173,7 +173,7 @@ function browser(input: Record<string, string>, entryFileNames: string): Environ
 function node(input: Record<string, string>): EnvironmentOptions {
   return {
     consumer: 'server',
-    resolve: { noExternal: ['webgram'], external: ['ws', 'classic-level', 'sirv'] },
+    resolve: { noExternal: ['webgram'], external: ['ws', 'classic-level', 'sirv', 'cborg'] },
     build: {
       ...common(),
       target: 'node20',
@@ -253,6 +253,14 @@ async function removeOlder(folder: string, thanMs: number) {
       if ((await readdir(name)).length === 0) await rmdir(name);
     } else if ((await stat(name)).mtimeMs < thanMs) await rm(name);
   }
+}
+
+/** Runs what depends on the engine's own cryptography; the rest is for the stories. */
+function firefox() {
+  const launchOptions = findFirefox();
+  if (launchOptions === undefined) return [];
+  const include = ['e2e/protocol/**/*.browser.test.ts'];
+  return [{ browser: 'firefox' as const, include, provider: playwright({ launchOptions }) }];
 }
 
 function chromium() {

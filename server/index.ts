@@ -6,6 +6,7 @@ export { attach } from './attach.ts';
 export type { Conn, Saved } from './conn.ts';
 export type { DataVersion } from './data-version.ts';
 export { concurrent } from './handlers.ts';
+export type { Lifetime } from './lifetime.ts';
 export type { LiveSession, Retention } from './live-session.ts';
 export { quietLogger } from './log.ts';
 export type { Logger } from './log.ts';
@@ -14,6 +15,7 @@ export type { ServerLimits, ServerOptions } from './options.ts';
 export { Server } from './server.ts';
 export type { Answers } from './server.ts';
 export { LevelStore } from './store/level-store.ts';
+export type { LevelStoreOptions } from './store/level-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export type {
   Account,
@@ -26,6 +28,7 @@ export type {
   NewSession,
   Renewed,
   Store,
+  StoreChange,
   StoredSession,
   Visits,
 } from './store/store.ts';

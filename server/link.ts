@@ -35,6 +35,7 @@ import {
 } from 'webgram';
 import type { AddressLimits } from './address-limits.ts';
 import { LinkRenewal, type LinkIdentity, type WriteKey } from './link-renewal.ts';
+import { endOfLife, type Lifetime } from './lifetime.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Logger } from './log.ts';
 import type { SessionLink } from './session-link.ts';
@@ -59,8 +60,9 @@ export interface LinkContext {
   /** Announced to clients while the server changes keys, 65 bytes. */
   otherServerKey: Bytes | null;
   store: Store;
-  sessions: Pick<Sessions, 'open' | 'claim'>;
+  sessions: Pick<Sessions, 'open' | 'claim' | 'expire'>;
   limits: Limits;
+  lifetime: Lifetime;
   addresses: AddressLimits;
   /** Server time in ms since 1970. */
   clock: () => number;
@@ -313,10 +315,10 @@ export class Link implements SessionLink {
   // ---- the proof
 
   async #prove(handshake: ServerHandshake, text: string): Promise<void> {
-    const { store, sessions, addresses, limits } = this.#context;
+    const { store, sessions, clock, addresses, limits } = this.#context;
     const found: { row?: KeyRow | undefined; keyID?: string | undefined } = {};
     const proof = await handshake.receive(text, async (keyID) => {
-      const row = (found.row = await store.findKey(keyID));
+      const row = (found.row = await this.#findKey(keyID));
       found.keyID = row && keyID;
       // Before anything that costs time. A key that we know may be proved: it is never refused for a limit.
       const [ip] = this.address;
@@ -346,7 +348,21 @@ export class Link implements SessionLink {
       await this.#deny(handshake, row?.ended?.reason ?? 'unknown');
       return;
     }
-    await this.#accept(handshake, proof, sessionID, generation);
+    const expiresAtMs = endOfLife(this.#context.lifetime, found.row?.createdMs ?? clock(), clock());
+    await this.#accept(handshake, proof, sessionID, generation, expiresAtMs);
+  }
+
+  /** Finds a key; one whose lifetime is over becomes a tombstone at that. */
+  async #findKey(keyID: string): Promise<KeyRow | undefined> {
+    const { store, sessions, clock, lifetime } = this.#context;
+    const row = await store.findKey(keyID);
+    if (row?.createdMs === undefined) return row;
+    const { sessionID, createdMs, expiresAtMs = Infinity } = row;
+    // It may have been made when the options were others.
+    const lastMs = createdMs + lifetime.absoluteLifetimeMs;
+    if (Math.min(expiresAtMs, lastMs) > clock()) return row;
+    if (lastMs < expiresAtMs) await store.extend(sessionID, lastMs);
+    return (await sessions.expire(sessionID)) ? store.findKey(keyID) : row;
   }
 
   /** @returns `undefined` when it was denied. */
@@ -359,7 +375,9 @@ export class Link implements SessionLink {
     }
     const { keyID, publicKey, fromClient } = proof;
     const encoded = fromClient === null ? undefined : encodeJson(fromClient);
-    const created = await store.create({ keyID, publicKey, nowMs: clock(), fromClient: encoded });
+    const nowMs = clock();
+    const expiresAtMs = endOfLife(this.#context.lifetime, nowMs, nowMs);
+    const created = await store.create({ keyID, publicKey, nowMs, expiresAtMs, fromClient: encoded });
     if ('sessionID' in created) return created.sessionID;
     await this.#deny(handshake, created.ended);
     return undefined;
@@ -370,6 +388,7 @@ export class Link implements SessionLink {
     proof: Exclude<Proof, { kind: 'refused' }>,
     sessionID: number,
     generation: number,
+    expiresAtMs: number | undefined,
   ): Promise<void> {
     const { sessions, limits, clock, otherServerKey } = this.#context;
     // Spread, so that links that began together do not end together.
@@ -377,7 +396,7 @@ export class Link implements SessionLink {
     const { answer, keys } = await handshake.accept({
       sessionID,
       serverTimeMs: clock(),
-      expiresInMs: null,
+      expiresInMs: expiresAtMs === undefined ? null : Math.max(0, expiresAtMs - clock()),
       maxLinkMs,
       generation,
       otherServerKey,
@@ -605,6 +624,9 @@ class TooOften extends Error {}
 
 /** The session or the server was just ending: nothing is wrong, and the client comes again. */
 function isPassing(error: unknown): boolean {
+  // A store that is away has told the log itself.
+  if (error instanceof WebgramError && error.code.startsWith('WEBGRAM_STORE_') && error.retryable)
+    return true;
   return hasCode(error, 'WEBGRAM_CLOSED') || hasCode(error, 'WEBGRAM_SESSION_ENDED');
 }
 

@@ -1,10 +1,11 @@
 import {
+  createCipheriv,
+  createDecipheriv,
   createECDH,
   createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
-  generateKeyPairSync,
   hash,
   hkdfSync,
   randomFillSync,
@@ -14,7 +15,7 @@ import {
   type JsonWebKey,
   type KeyObject,
 } from 'node:crypto';
-import type { Bytes, Crypto, EphemeralKey, MacKey, SigningKey } from 'webgram';
+import type { Bytes, Crypto, EphemeralKey, MacKey, SealKey, SigningKey } from 'webgram';
 
 const POINT_BYTES = 65;
 const SIGNATURE_BYTES = 64;
@@ -28,6 +29,7 @@ export const nodeCrypto: Crypto = {
   sha256: (data) => view(hash('sha256', data, 'buffer')),
   hkdf: (ikm, salt, info, length) => new Uint8Array(hkdfSync('sha256', ikm, salt, info, length)),
   macKey: (key) => new NodeMacKey(key),
+  sealKey: (key) => new NodeSealKey(key),
   generateEphemeral: () => new NodeEphemeralKey(),
   verify(publicKey, signature, data) {
     if (signature.length !== SIGNATURE_BYTES || !isUncompressed(publicKey)) return false;
@@ -112,6 +114,44 @@ function pad(block: Uint8Array, key: Uint8Array, byte: number): void {
   for (let i = 0; i < key.length; i++) block[i] = key[i]! ^ byte;
 }
 
+const GCM = 'aes-256-gcm';
+const GCM_TAG_BYTES = 16;
+
+class NodeSealKey implements SealKey {
+  readonly #key: Bytes;
+
+  constructor(key: Uint8Array) {
+    this.#key = Uint8Array.from(key);
+  }
+
+  seal(nonce: Uint8Array, additional: Uint8Array, text: Uint8Array): Bytes {
+    const cipher = createCipheriv(GCM, this.#key, nonce, { authTagLength: GCM_TAG_BYTES });
+    cipher.setAAD(additional);
+    const sealed = new Uint8Array(text.length + GCM_TAG_BYTES);
+    // A stream mode: all of it comes out at once.
+    sealed.set(cipher.update(text));
+    cipher.final();
+    sealed.set(cipher.getAuthTag(), text.length);
+    return sealed;
+  }
+
+  open(nonce: Uint8Array, additional: Uint8Array, sealed: Uint8Array): Bytes | undefined {
+    const split = sealed.length - GCM_TAG_BYTES;
+    if (split < 0) return undefined;
+    const decipher = createDecipheriv(GCM, this.#key, nonce, { authTagLength: GCM_TAG_BYTES });
+    decipher.setAAD(additional);
+    decipher.setAuthTag(sealed.subarray(split));
+    const text = new Uint8Array(decipher.update(sealed.subarray(0, split)));
+    try {
+      decipher.final();
+    } catch {
+      // The tag is wrong: nothing of the text may be used.
+      return undefined;
+    }
+    return text;
+  }
+}
+
 class NodeEphemeralKey implements EphemeralKey {
   readonly publicKey: Bytes;
   readonly #ecdh = createECDH('prime256v1');
@@ -140,8 +180,25 @@ export class NodeSigningKey implements SigningKey {
     this.#privateKey = privateKey;
   }
 
+  /**
+   * Makes a new key.
+   *
+   * Not with `generateKeyPairSync`: a garbage collection while such a key is exported as JWK waits for itself for
+   * ever (Node 20: the destructor of the generating job takes the lock that the export holds).
+   */
   static generate(): NodeSigningKey {
-    return new NodeSigningKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+    const ecdh = createECDH('prime256v1');
+    const point = ecdh.generateKeys();
+    const scalar = Buffer.alloc(32);
+    const d = ecdh.getPrivateKey();
+    d.copy(scalar, scalar.length - d.length);
+    return NodeSigningKey.fromJwk({
+      kty: 'EC',
+      crv: 'P-256',
+      x: point.toString('base64url', 1, 33),
+      y: point.toString('base64url', 33),
+      d: scalar.toString('base64url'),
+    });
   }
 
   /**

@@ -32,6 +32,18 @@ export interface MacKey {
   mac(data: Bytes): MaybePromise<Bytes>;
 }
 
+/** An AES-256-GCM key (NIST SP 800-38D). A nonce serves one message for ever. */
+export interface SealKey {
+  /**
+   * @param nonce 12 bytes.
+   * @param additional What is authenticated beside the text.
+   * @returns The sealed text, then its tag of 16 bytes.
+   */
+  seal(nonce: Bytes, additional: Bytes, text: Bytes): MaybePromise<Bytes>;
+  /** @returns The text; `undefined` when it does not verify. */
+  open(nonce: Bytes, additional: Bytes, sealed: Bytes): MaybePromise<Bytes | undefined>;
+}
+
 /**
  * The cryptography of one platform. Node answers at once, browsers through WebCrypto; everything in
  * `webgram/` works with both.
@@ -43,6 +55,8 @@ export interface Crypto {
   /** HKDF-SHA-256, RFC 5869. */
   hkdf(ikm: Bytes, salt: Bytes, info: Bytes, length: number): MaybePromise<Bytes>;
   macKey(key: Bytes): MaybePromise<MacKey>;
+  /** @param key 32 bytes. */
+  sealKey(key: Bytes): MaybePromise<SealKey>;
   generateEphemeral(): MaybePromise<EphemeralKey>;
   /**
    * Verifies ECDSA P-256 with SHA-256.

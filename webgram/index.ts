@@ -10,11 +10,14 @@ export * from './unreachable.ts';
 
 export * from './wire/base64url.ts';
 export * from './wire/bytes.ts';
+export * from './wire/cbor.ts';
 export * from './wire/close-code-of.ts';
+export * from './wire/codecs.ts';
 export * from './wire/envelope.ts';
 export * from './wire/frame.ts';
 export * from './wire/json.ts';
 export * from './wire/payload.ts';
+export * from './wire/sealed.ts';
 export * from './wire/tick-batcher.ts';
 
 export * from './handshake/client-handshake.ts';

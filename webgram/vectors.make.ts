@@ -9,10 +9,14 @@ import { DEFAULT_LIMITS } from './limits.ts';
 import { fromBase64url, toBase64url } from './wire/base64url.ts';
 import { concat, utf8 } from './wire/bytes.ts';
 import { FrameWriter, type Sender } from './wire/frame.ts';
-import { decodeJson } from './wire/json.ts';
-import { jsonCodec } from './wire/payload.ts';
+import { codecFor } from './wire/codecs.ts';
+import { toWire } from './wire/envelope.ts';
+import { decodeJson, encodeJson } from './wire/json.ts';
+import type { Payload, PayloadCodec } from './wire/payload.ts';
+import { isSealed } from './wire/sealed.ts';
 import { ClientHandshake, type Intent } from './handshake/client-handshake.ts';
 import type { DenialCode, OkBody } from './handshake/messages.ts';
+import { ClientRenewal, parseRenewal, renewInput, ServerRenewal } from './handshake/renewal.ts';
 import { ServerHandshake } from './handshake/server-handshake.ts';
 import {
   hashAnswer,
@@ -20,6 +24,7 @@ import {
   hashProof,
   KeySchedule,
   type KeyLabel,
+  type LinkKeys,
   type Views,
 } from './handshake/transcript.ts';
 
@@ -47,9 +52,11 @@ export interface Given {
   known: 'no' | 'yes' | Exclude<DenialCode, 'unknown'>;
   /** What the server says of the session when it accepts. */
   ok: Omit<OkBody, 'otherServerKey'> & { otherServerKey: string | null };
-  /** Payloads sent after the handshake, in order. */
+  /** Payloads sent after the handshake, in order: as JSON, also where they travel as CBOR. */
   clientPayloads: string[];
   serverPayloads: string[];
+  /** The login on this connection, where there is one. */
+  renewal?: { renewID: string; next: KeyPairText };
 }
 
 /** What comes out of it. ECDSA is random: the signatures are one of many, all else has one value. */
@@ -59,7 +66,8 @@ export interface Played {
   /** ee */
   secret: string;
   th2: string;
-  keys: Record<KeyLabel, string>;
+  /** Of the frames, `frame` or `seal`. */
+  keys: Partial<Record<KeyLabel, string>>;
   clientSignature: string;
   clientTag: string;
   proof: string;
@@ -68,8 +76,11 @@ export interface Played {
   /** `null` in a denial. */
   serverTag: string | null;
   answer: string;
+  /** WebSocket messages: texts, or the base64url of binary ones. */
   clientFrames: string[];
   serverFrames: string[];
+  /** What sig_n is made over, sig_n, and the three envelopes as JSON. */
+  renewal?: { input: string; signature: string; renew: string; renewKey: string; renewOk: string };
 }
 
 export interface Vector {
@@ -87,7 +98,7 @@ export interface VectorPlatform {
 export async function play(
   platform: VectorPlatform,
   given: Given,
-  signers: { server: SigningKey; identity: SigningKey },
+  signers: { server: SigningKey; identity: SigningKey; next?: SigningKey | undefined },
 ): Promise<Played> {
   const { crypto } = platform;
   const fixed = async (pair: KeyPairText): Promise<Crypto> => {
@@ -147,6 +158,11 @@ export async function play(
   });
   const key = async (label: KeyLabel) => toBase64url(await schedule.bytes(label));
 
+  const exporter = await schedule.bytes('exporter');
+  const [fromClient, fromServer] = isSealed(views.chosen)
+    ? (['c seal', 's seal'] as const)
+    : (['c frame', 's frame'] as const);
+
   return {
     hello,
     th1: toBase64url(th1),
@@ -155,9 +171,9 @@ export async function play(
     keys: {
       'c confirm': await key('c confirm'),
       's confirm': await key('s confirm'),
-      'c frame': await key('c frame'),
-      's frame': await key('s frame'),
-      exporter: await key('exporter'),
+      [fromClient]: await key(fromClient),
+      [fromServer]: await key(fromServer),
+      exporter: toBase64url(exporter),
     },
     clientSignature: signatureC,
     clientTag: tagC,
@@ -166,29 +182,73 @@ export async function play(
     serverSignature: signatureS,
     serverTag: tagS ?? null,
     answer,
-    clientFrames: serverKeys === undefined ? [] : await seal('client', clientKeys.send, given.clientPayloads),
-    serverFrames: serverKeys === undefined ? [] : await seal('server', serverKeys.send, given.serverPayloads),
+    clientFrames: serverKeys === undefined ? [] : await seal(given, 'client', clientKeys),
+    serverFrames: serverKeys === undefined ? [] : await seal(given, 'server', serverKeys),
+    ...(given.renewal === undefined || signers.next === undefined
+      ? {}
+      : { renewal: await renew(crypto, given.renewal, { exporter, publicKey }, signers.next) }),
   };
 }
 
-async function seal(sender: Sender, key: Awaited<ReturnType<Crypto['macKey']>>, payloads: string[]) {
+async function renew(
+  crypto: Crypto,
+  { renewID }: NonNullable<Given['renewal']>,
+  link: { exporter: Bytes; publicKey: Bytes },
+  next: SigningKey,
+): Promise<NonNullable<Played['renewal']>> {
+  const fixed: Crypto = { ...crypto, randomBytes: () => fromBase64url(renewID) };
+  const server = new ServerRenewal({ crypto: fixed, ...link });
+  const opened = server.open();
+  const client = new ClientRenewal(opened, link);
+  const key = await client.answer(next);
+  await server.receive(key);
+  const ok = server.ok();
+  client.receiveOk(ok);
+  const word = parseRenewal(key);
+  if (word.what !== 'renew-key') throw new TypeError('a renew-key was expected');
+  const parts = { ...link, renewID: fromBase64url(renewID), nextPublicKey: next.publicKey };
+  return {
+    input: toBase64url(renewInput(parts)),
+    signature: toBase64url(word.signature),
+    renew: encodeJson(toWire(opened)),
+    renewKey: encodeJson(toWire(key)),
+    renewOk: encodeJson(toWire(ok)),
+  };
+}
+
+/** The codec of a conversation. */
+export function codecOf({ views }: Given): PayloadCodec {
+  const codec = codecFor(views.chosen);
+  if (codec === undefined) throw new TypeError('a vector must have a subprotocol of ours');
+  return codec;
+}
+
+async function seal(given: Given, sender: Sender, keys: LinkKeys): Promise<string[]> {
+  const codec = codecOf(given);
+  const payloads = sender === 'client' ? given.clientPayloads : given.serverPayloads;
   const frames: string[] = [];
   await new Promise<void>((resolve, reject) => {
     const writer = new FrameWriter({
-      key,
+      key: keys.send,
       sender,
-      codec: jsonCodec,
+      codec,
       maxFrameBytes: DEFAULT_LIMITS.maxFrameBytes,
       output(frame) {
-        frames.push(frame as string);
+        frames.push(typeof frame === 'string' ? frame : toBase64url(frame));
         if (frames.length === payloads.length) resolve();
       },
       failed: reject,
     });
-    for (const payload of payloads) writer.write(payload);
+    for (const payload of payloads) writer.write(payloadOf(codec, payload));
     if (payloads.length === 0) resolve();
   });
   return frames;
+}
+
+/** What travels for a payload that is given as JSON. */
+export function payloadOf(codec: PayloadCodec, json: string): Payload {
+  if (!codec.binary) return json;
+  return codec.join((decodeJson(json) as unknown[][]).map((wire) => codec.encode(wire)));
 }
 
 function intentOf({ ask }: Given): Intent {
@@ -211,11 +271,17 @@ export async function addMissing(platform: MakingPlatform, existing: readonly Ve
   const vectors = [...existing];
   for (const [name, change] of Object.entries(CONVERSATIONS)) {
     if (existing.some((vector) => vector.name === name)) continue;
-    const given = { ...(await common(platform, name)), ...change };
+    const { chosen, ...changes } = change;
+    const usual = await common(platform, name);
+    const given: Given = { ...usual, ...changes };
+    if (chosen !== undefined) given.views = { ...usual.views, offered: chosen, chosen };
+    if (given.renewal !== undefined) given.renewal.next = usual.next;
     const signers = {
       server: await platform.importSigning(given.serverKey),
       identity: await platform.importSigning(given.identity),
+      next: given.renewal && (await platform.importSigning(given.renewal.next)),
     };
+    delete (given as Partial<typeof usual>).next;
     vectors.push({ name, given, wanted: await play(platform, given, signers) });
   }
   return vectors;
@@ -225,7 +291,27 @@ const TAB_ID = 'EBESExQVFhcYGRobHB0eHw';
 
 const RESUME = { kind: 'resume', sessionID: 7 } as const;
 
-const CONVERSATIONS: Record<string, Partial<Given>> = {
+const EVERYTHING =
+  '{"text":"ü€😀","list":[0,-1,1.5,24,-1000,9007199254740991,1e+300,null,true],"at":{"$date":1700000000000},' +
+  '"bytes":{"$bytes":"__79"},"big":{"$bigint":"-18446744073709551617"},"map":{"$map":[["b",1],["a",{}]]},' +
+  '"set":{"$set":["b","a"]},"odd":[{"$number":"NaN"},{"$number":"-0"},{"$undefined":true}],' +
+  '"escaped":{"$object":{"$date":1}}}';
+
+/** One frame that is long enough for two bytes of length, and one with every kind of value. */
+const RICH: Pick<Given, 'clientPayloads' | 'serverPayloads'> = {
+  clientPayloads: [
+    `[[0,1,"${TAB_ID}",1,[0,0],1,[1700000000000,0,0],{}],[3,1,1,[0,0],"store",${EVERYTHING}]]`,
+    `[[6,1,"text","${'x'.repeat(300)}"],[9,7]]`,
+    '[[12,"closed"]]',
+  ],
+  serverPayloads: [
+    '[[1,1,1,0,[false,"new",0,0],1700000000002,1700000000001,[]]]',
+    `[[4,1,[1700000000002,1],1,1,null,${EVERYTHING}],[7,1,1,[1700000000002,1],1700000000003]]`,
+    '[[12,"draining",500]]',
+  ],
+};
+
+const CONVERSATIONS: Record<string, Partial<Given> & { chosen?: string }> = {
   create: {
     known: 'no',
     clientPayloads: [
@@ -269,9 +355,24 @@ const CONVERSATIONS: Record<string, Partial<Given>> = {
   'denied: unknown': { ask: RESUME, known: 'no' },
   'denied: revoked': { ask: RESUME, known: 'revoked' },
   'denied: create with a key that was renewed': { known: 'renewed' },
+  'CBOR: create': { chosen: 'webgram.2.cbor', known: 'no', ...RICH },
+  'CBOR: resume': {
+    chosen: 'webgram.2.cbor',
+    ask: RESUME,
+    clientPayloads: ['[[7,1,[1700000000002,2]]]'],
+    serverPayloads: ['[[8,1,1,"closed by the server"]]'],
+  },
+  'sealed JSON: create': { chosen: 'webgram.2.json.sealed', known: 'no', ...RICH },
+  'sealed CBOR: resume': { chosen: 'webgram.2.cbor.sealed', ask: RESUME, ...RICH },
+  'sealed CBOR: denied': { chosen: 'webgram.2.cbor.sealed', ask: RESUME, known: 'expired' },
+  'renewal: resume, then login': {
+    ask: RESUME,
+    renewal: { renewID: 'AAECAwQFBgcICQoLDA0ODw', next: { d: '', publicKey: '' } },
+    serverPayloads: ['[[11,"renew-ok","AAECAwQFBgcICQoLDA0ODw"],[12,"renewed"]]'],
+  },
 };
 
-async function common(platform: MakingPlatform, name: string): Promise<Given> {
+async function common(platform: MakingPlatform, name: string): Promise<Given & { next: KeyPairText }> {
   const digest = async (what: string) => platform.crypto.sha256(concat(utf8(`${name}: ${what}`)));
   const pair = async (what: string): Promise<KeyPairText> => {
     const d = await digest(what);
@@ -304,5 +405,6 @@ async function common(platform: MakingPlatform, name: string): Promise<Given> {
     },
     clientPayloads: [],
     serverPayloads: [],
+    next: await pair("C'"),
   };
 }

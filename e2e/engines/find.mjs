@@ -1,5 +1,6 @@
 // @ts-check
 // Finds the browsers that tests drive: an own variable, then the usual paths, else Playwright's own download.
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chromium, firefox } from 'playwright';
 
@@ -12,8 +13,12 @@ export const CHROMIUM_ARGS = [
   '--disable-sync',
 ];
 
-/** What is needed to bring an engine on Debian. */
-export const DEBIAN_PACKAGES = { chromium: 'chromium', firefox: 'firefox-esr' };
+/** What is needed to bring an engine, or Python's cryptography, on Debian. */
+export const DEBIAN_PACKAGES = {
+  chromium: 'chromium',
+  firefox: 'firefox-esr',
+  python: 'python3-cryptography',
+};
 
 /**
  * @returns {string | undefined} Path of a Chromium or Chrome; `undefined` when there is none.
@@ -61,6 +66,17 @@ export function missingEngines() {
   if (findChromium() === undefined) missing.push('chromium');
   if (findFirefox() === undefined) missing.push('firefox');
   return missing;
+}
+
+/**
+ * @returns {string | undefined} A Python 3 that has the package `cryptography`, for the independent client;
+ *   `undefined` when there is none.
+ */
+export function findPython() {
+  const candidates = [fromVariable('WEBGRAM_PYTHON'), '/usr/bin/python3', 'python3'];
+  return candidates.find(
+    (path) => path !== undefined && spawnSync(path, ['-c', 'import cryptography']).status === 0,
+  );
 }
 
 /** @param {string} name */

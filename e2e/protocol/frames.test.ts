@@ -3,19 +3,24 @@ import {
   EarlyFrames,
   FrameReader,
   FrameWriter,
+  cborCodec,
   closeCodeOf,
+  codecs,
   concat,
   encodeEnvelopes,
   frameInput,
   fromBase64url,
   jsonCodec,
   parseUp,
+  sealedName,
   toBase64url,
   utf8,
+  type Bytes,
   type Envelope,
   type Frame,
   type MacKey,
   type PayloadCodec,
+  type Sender,
   type UpEnvelope,
 } from 'webgram';
 import { implementations, node, pairs, type Implementation } from './implementations.ts';
@@ -27,18 +32,25 @@ const tooLarge = expect.objectContaining({ code: 'WEBGRAM_FRAME_TOO_LARGE' });
 const ping = (n: number): UpEnvelope => ({ kind: 'ping', n });
 const KEY = new Uint8Array(32).fill(3);
 
-/** JSON in binary frames, as far as a frame is concerned what CBOR will be. */
-const binaryCodec: PayloadCodec = {
-  ...jsonCodec,
-  subprotocol: 'webgram.2.cbor',
-  binary: true,
-  join: (envelopes) => utf8(jsonCodec.join(envelopes) as string),
-};
+type Mode = 'tagged' | 'sealed';
 
-async function write(side: Implementation, payloads: Envelope[][], codec = jsonCodec): Promise<Frame[]> {
+const modes: [string, PayloadCodec, Mode][] = codecs.flatMap((codec) => [
+  [codec.subprotocol, codec, 'tagged'],
+  [sealedName(codec), codec, 'sealed'],
+]);
+
+const keyOf = async ({ crypto }: Implementation, mode: Mode, key = KEY) =>
+  mode === 'sealed' ? crypto.sealKey(key) : crypto.macKey(key);
+
+async function write(
+  side: Implementation,
+  payloads: Envelope[][],
+  codec = jsonCodec,
+  mode: Mode = 'tagged',
+): Promise<Frame[]> {
   const frames: Frame[] = [];
   const writer = new FrameWriter({
-    key: await side.crypto.macKey(KEY),
+    key: await keyOf(side, mode),
     sender: 'client',
     codec,
     maxFrameBytes: 1_048_576,
@@ -50,24 +62,39 @@ async function write(side: Implementation, payloads: Envelope[][], codec = jsonC
   return frames;
 }
 
+interface Reading {
+  codec?: PayloadCodec;
+  mode?: Mode;
+  maxFrameBytes?: number;
+  key?: Bytes;
+  sender?: Sender;
+}
+
 async function newReader(
   side: Implementation,
-  { codec = jsonCodec, maxFrameBytes = 1_048_576, key = KEY } = {},
+  {
+    codec = jsonCodec,
+    mode = 'tagged',
+    maxFrameBytes = 1_048_576,
+    key = KEY,
+    sender = 'client',
+  }: Reading = {},
 ) {
   const delivered: UpEnvelope[] = [];
   const failures: unknown[] = [];
   const tags: unknown[] = [];
-  const inner = await side.crypto.macKey(key);
+  const inner = await keyOf(side, mode, key);
+  const watch = <T>(result: T): T => {
+    tags.push(result);
+    return result;
+  };
   const reader = new FrameReader<UpEnvelope>({
     crypto: side.crypto,
-    key: {
-      mac(data) {
-        const tag = inner.mac(data);
-        tags.push(tag);
-        return tag;
-      },
-    },
-    sender: 'client',
+    key:
+      'mac' in inner
+        ? { mac: (data) => watch(inner.mac(data)) }
+        : { seal: unexpected, open: (...args) => watch(inner.open(...args)) },
+    sender,
     codec,
     maxFrameBytes,
     parse: parseUp,
@@ -96,18 +123,19 @@ async function read(side: Implementation, frames: readonly (string | Uint8Array)
 /** Long enough for every promise that is settled already. */
 const tick = () => new Promise<void>((resolve) => void setImmediate(resolve));
 
-const unexpected = () => expect.unreachable();
+const unexpected = (): never => expect.unreachable();
 
 const counted = (length: number) => Array.from({ length }, (_, i) => [ping(i)]);
 
 describe.each(pairs)('$client.name writes, $server.name reads', ({ server: reading, client: writing }) => {
-  test.each([jsonCodec, binaryCodec])('$subprotocol', async (codec) => {
+  test.each(modes)('%s', async (_name, codec, mode) => {
     const payloads: UpEnvelope[][] = [
       [ping(0), ping(1)],
       [{ kind: 'volatile', tab: 1, type: 'ü€😀', args: [null] }],
     ];
-    const frames = await write(writing, payloads, codec);
-    const { reader, delivered, failures, settled } = await newReader(reading, { codec });
+    const frames = await write(writing, payloads, codec, mode);
+    expect(frames.every((frame) => typeof frame === 'string')).toBe(codec === jsonCodec && mode === 'tagged');
+    const { reader, delivered, failures, settled } = await newReader(reading, { codec, mode });
     for (const frame of frames) reader.receive(frame);
     await settled();
     expect(delivered).toEqual(payloads.flat());
@@ -123,39 +151,48 @@ describe.each(pairs)('$client.name writes, $server.name reads', ({ server: readi
 });
 
 describe.each(implementations)('$name', (side) => {
-  const expectCut = async (frames: Frame[], good: number, failure: unknown = badTag) => {
-    const { delivered, failures } = await read(side, frames);
-    expect(delivered).toEqual(Array.from({ length: good }, (_, i) => i));
-    expect(failures).toEqual([failure]);
-  };
+  test.each(modes)(
+    '%s: a duplicate, a gap and a swap are refused at that frame, and nothing after it is read',
+    async (_name, codec, mode) => {
+      const frames = await write(side, counted(6), codec, mode);
+      const cut = async (good: number, ...order: number[]) => {
+        const { delivered, failures } = await read(
+          side,
+          order.map((i) => frames[i]!),
+          { codec, mode },
+        );
+        expect(delivered).toEqual(Array.from({ length: good }, (_, i) => i));
+        expect(failures).toEqual([badTag]);
+      };
+      await cut(3, 0, 1, 2, 2, 3, 4);
+      await cut(2, 0, 1, 3, 4, 5);
+      await cut(1, 0, 2, 1, 3);
+      await cut(0, 1, 0);
+      await cut(3, 0, 1, 2, 0, 3);
+    },
+  );
 
-  test('a duplicate, a gap and a swap are refused at that frame, and nothing after it is read', async () => {
-    const frames = await write(side, counted(6));
-    const at = (...order: number[]) => order.map((i) => frames[i]!);
-    await expectCut(at(0, 1, 2, 2, 3, 4), 3);
-    await expectCut(at(0, 1, 3, 4, 5), 2);
-    await expectCut(at(0, 2, 1, 3), 1);
-    await expectCut(at(1, 0), 0);
-    await expectCut(at(0, 1, 2, 0, 3), 3);
-  });
-
-  test('any bit of a frame flipped is refused before dispatch', async () => {
-    const frames = await write(side, counted(4));
-    const target = frames[2] as string;
-    const step = side === node ? 1 : 5;
-    for (let bit = 0; bit < target.length * 8; bit += step) {
-      const bytes = Buffer.from(target);
-      bytes[bit >> 3]! ^= 1 << (bit & 7);
-      const { delivered, failures } = await (async () => {
-        const { reader, settled, ...rest } = await newReader(side);
-        for (const frame of [frames[0]!, frames[1]!, bytes, frames[3]!]) reader.receive(frame, false);
-        await settled();
-        return rest;
-      })();
-      expect(delivered).toEqual([ping(0), ping(1)]);
-      expect(failures, `bit ${bit}`).toEqual([badTag]);
-    }
-  });
+  test.each(modes)(
+    '%s: any bit of a frame flipped is refused before dispatch',
+    async (_name, codec, mode) => {
+      const frames = await write(side, counted(4), codec, mode);
+      const target = frames[2]!;
+      const isText = typeof target === 'string';
+      const step = side === node ? 1 : 5;
+      for (let bit = 0; bit < target.length * 8; bit += step) {
+        const bytes = Buffer.from(target as string);
+        bytes[bit >> 3]! ^= 1 << (bit & 7);
+        const { delivered, failures } = await (async () => {
+          const { reader, settled, ...rest } = await newReader(side, { codec, mode });
+          for (const frame of [frames[0]!, frames[1]!, bytes, frames[3]!]) reader.receive(frame, !isText);
+          await settled();
+          return rest;
+        })();
+        expect(delivered).toEqual([ping(0), ping(1)]);
+        expect(failures, `bit ${bit}`).toEqual([badTag]);
+      }
+    },
+  );
 
   test('one spelling of a tag is taken', async () => {
     const [frame] = (await write(side, counted(1))) as [string];
@@ -194,7 +231,46 @@ describe.each(implementations)('$name', (side) => {
     expect((await read(side, [frame], { maxFrameBytes: frame.length - 1 })).failures).toEqual([tooLarge]);
     expect((await read(side, ['ü'.repeat(60)], { maxFrameBytes: 100 })).failures).toEqual([tooLarge]);
     expect((await read(side, [utf8(frame)])).failures).toEqual([badFrame]);
-    expect((await read(side, [frame], { codec: binaryCodec })).failures).toEqual([badFrame]);
+    expect((await read(side, [frame], { codec: cborCodec })).failures).toEqual([badFrame]);
+    expect((await read(side, [frame], { mode: 'sealed' })).failures).toEqual([badFrame]);
+  });
+
+  test.each(modes.filter(([name]) => name !== 'webgram.2.json'))(
+    '%s: too short, too long, reflected or of another key',
+    async (_name, codec, mode) => {
+      const [frame] = (await write(side, counted(1), codec, mode)) as [Uint8Array];
+      const options = { codec, mode };
+      const isTagged = mode === 'tagged';
+      for (const length of [0, 1, 15, 16, frame.length - 1]) {
+        expect((await read(side, [frame.slice(0, length)], options)).failures).toEqual([badTag]);
+      }
+      expect((await read(side, [concat(frame, Uint8Array.of(0))], options)).failures).toEqual([badTag]);
+      expect((await read(side, [frame], { ...options, maxFrameBytes: frame.length })).delivered).toEqual([0]);
+      expect((await read(side, [frame], { ...options, maxFrameBytes: frame.length - 1 })).failures).toEqual([
+        tooLarge,
+      ]);
+      expect((await read(side, [toBase64url(frame)], options)).failures).toEqual([badFrame]);
+      expect((await read(side, [frame], { ...options, sender: 'server' })).failures).toEqual([badTag]);
+      expect((await read(side, [frame], { ...options, key: new Uint8Array(32) })).failures).toEqual([badTag]);
+      expect(
+        (await read(side, [frame], { ...options, mode: isTagged ? 'sealed' : 'tagged', codec: cborCodec }))
+          .failures,
+      ).toEqual([badTag]);
+    },
+  );
+
+  test('a sealed frame shows nothing of its payload, and has the counter as its nonce', async () => {
+    const [zero, one] = (await write(side, [[ping(7)], [ping(7)]], jsonCodec, 'sealed')) as [
+      Uint8Array,
+      Uint8Array,
+    ];
+    const payload = utf8('[[9,7]]');
+    expect(zero).toHaveLength(payload.length + 16);
+    expect(zero).not.toEqual(one);
+    expect(Buffer.from(zero).includes(Buffer.from(payload))).toBe(false);
+    const nonce = concat(new Uint8Array(11), Uint8Array.of(1));
+    const opened = await (await side.crypto.sealKey(KEY)).open(nonce, utf8('frame\0C'), Uint8Array.from(one));
+    expect(opened).toEqual(payload);
   });
 
   test('a fault waits for the frames before it', async () => {

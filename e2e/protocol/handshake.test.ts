@@ -14,8 +14,10 @@ import {
   type FindKey,
   type Intent,
   type KnownKey,
+  type MacKey,
   type OkBody,
   type Proof,
+  type SealKey,
   type SigningKey,
   type Views,
 } from 'webgram';
@@ -174,10 +176,30 @@ describe.each(pairs)(
       expect(await client.receiveAnswer(accepted.answer)).toEqual({ kind: 'ok', ...OK });
 
       const data = Uint8Array.of(1, 2, 3);
-      expect(await accepted.keys.receive.mac(data)).toEqual(await asked.keys.send.mac(data));
-      expect(await accepted.keys.send.mac(data)).toEqual(await asked.keys.receive.mac(data));
-      expect(await accepted.keys.send.mac(data)).not.toEqual(await asked.keys.send.mac(data));
+      const mac = (key: MacKey | SealKey) => (key as MacKey).mac(data);
+      expect(await mac(accepted.keys.receive)).toEqual(await mac(asked.keys.send));
+      expect(await mac(accepted.keys.send)).toEqual(await mac(asked.keys.receive));
+      expect(await mac(accepted.keys.send)).not.toEqual(await mac(asked.keys.send));
       expect(accepted.keys.exporter).toEqual(asked.keys.exporter);
+    });
+
+    test('sealed: the keys seal, and nothing travels early', async () => {
+      const scene = await Scene.set(serverSide, clientSide);
+      const views = { offered: 'webgram.2.cbor.sealed', chosen: 'webgram.2.cbor.sealed' };
+      const made = { server: scene.newServer(views), client: scene.newClient(views) };
+      const { server, client, hello, helloText, keys } = await scene.prove(RESUME, made);
+      expect(hello.maxEarlyBytes).toBe(0);
+      const [, body] = JSON.parse(helloText) as [string, string];
+      expect((JSON.parse(body) as unknown[])[8]).toBe(0);
+      const accepted = await server.accept(OK);
+      expect(await client.receiveAnswer(accepted.answer)).toMatchObject({ kind: 'ok' });
+      const [nonce, label, text] = [new Uint8Array(12), Uint8Array.of(1), Uint8Array.of(1, 2, 3)];
+      const sealed = await (keys.send as SealKey).seal(nonce, label, text);
+      expect(sealed).toHaveLength(19);
+      expect(await (accepted.keys.receive as SealKey).open(nonce, label, sealed)).toEqual(text);
+      expect(await (accepted.keys.send as SealKey).open(nonce, label, sealed)).toBeUndefined();
+      expect(await (keys.receive as SealKey).open(nonce, label, sealed)).toBeUndefined();
+      expect(accepted.keys.exporter).toEqual(keys.exporter);
     });
 
     test('resume: hello, session-resume, session-ok', async () => {
@@ -223,6 +245,9 @@ describe.each(pairs)(
         { offered: 'webgram.2.json' },
         { offered: 'webgram.2.json,webgram.2.cbor' },
         { chosen: 'webgram.2.cbor' },
+        // An offer of sealed frames that was cut out or put in.
+        { offered: 'webgram.2.json.sealed,webgram.2.json' },
+        { offered: 'webgram.2.json.sealed', chosen: 'webgram.2.json.sealed' },
       ];
       for (const change of changes) {
         for (const intent of [CREATE, RESUME]) {

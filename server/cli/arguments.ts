@@ -3,7 +3,15 @@ import type { ServerOptions } from '../options.ts';
 
 /** What the command line asks for. */
 export type Command =
-  { name: 'help' } | { name: 'version' } | { name: 'serve'; app: string | undefined; options: ServerOptions };
+  | { name: 'help' }
+  | { name: 'version' }
+  | {
+      name: 'serve';
+      app: string | undefined;
+      options: ServerOptions;
+      /** Folder that gets a copy of the store at every SIGUSR2. */
+      backups?: string;
+    };
 
 /** Port of `webgram-sessions serve` when nobody says another. */
 export const DEFAULT_PORT = 5_678;
@@ -21,6 +29,9 @@ const FLAGS = {
   'trusted-proxy': { type: 'string', multiple: true },
   'accept-older-store': { type: 'boolean' },
   key: { type: 'string' },
+  backups: { type: 'string' },
+  repair: { type: 'boolean' },
+  'accept-loss': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -41,6 +52,9 @@ Serves sessions over WebSocket. app.js is: export default (server) => { ... }
   --allow-no-origin      ALLOW_NO_ORIGIN  take clients that are not browsers
   --key ./sessions.key   KEY_FILE         file of the server's key, which can
                                           itself be in WEBGRAM_SERVER_KEY
+  --backups ./backups    BACKUPS          kill -USR2 puts a copy there
+  --repair               rebuilds a damaged store from what can be read
+  --accept-loss          goes on without what a damaged store has lost
   --trusted-proxy 10.0.0.0/8  TRUSTED_PROXIES  take its X-Forwarded-*
   --accept-older-store   ACCEPT_OLDER_STORE  give lost sessions up
 
@@ -95,7 +109,9 @@ export function parseCommand(args: readonly string[], environment: NodeJS.Proces
   const accept =
     values['accept-older-store'] ?? parseSwitch(environment['ACCEPT_OLDER_STORE'], 'ACCEPT_OLDER_STORE');
   if (accept !== undefined) options.acceptOlderStore = accept;
-  return { name: 'serve', app, options };
+  if (values.repair === true) options.repair = true;
+  if (values['accept-loss'] === true) options.acceptLoss = true;
+  return { name: 'serve', app, options, ...defined('backups', text(values.backups, 'BACKUPS')) };
 }
 
 function parse(args: readonly string[]) {

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { WebgramError } from 'webgram';
 import { randomTag } from './random-tag.ts';
 import type {
-  Account,
   Commit,
   Created,
   EndReason,
@@ -20,7 +19,6 @@ interface KeptSession {
   keyID: string;
   createdMs: number;
   fromClient: string | undefined;
-  account: Account | undefined;
   generation: number;
   life: number;
   /** Absent until the first load. */
@@ -29,6 +27,9 @@ interface KeptSession {
   data: string | undefined;
   streams: Map<string, string>;
   visits: Visits;
+  expiresAtMs: number | undefined;
+  account: string | undefined;
+  profile: string | undefined;
 }
 
 /**
@@ -63,7 +64,17 @@ export class MemoryStore implements Store {
     return this.#nextSessionID;
   }
 
-  async create({ keyID, publicKey, nowMs, fromClient }: NewSession): Promise<Created> {
+  /** A memory does not go away. */
+  onChange(): () => void {
+    return () => undefined;
+  }
+
+  async backup(): Promise<void> {
+    this.#mustBeOpen();
+    throw new WebgramError('WEBGRAM_BACKUP_FAILED', 'no backup was made: a MemoryStore keeps no files');
+  }
+
+  async create({ keyID, publicKey, nowMs, fromClient, expiresAtMs }: NewSession): Promise<Created> {
     this.#mustBeOpen();
     const known = this.#keys.get(keyID);
     if (known?.ended !== undefined) return { ended: known.ended.reason };
@@ -74,13 +85,15 @@ export class MemoryStore implements Store {
       keyID,
       createdMs: nowMs,
       fromClient,
-      account: undefined,
       generation: 0,
       life: 0,
       lineage: [],
       data: undefined,
       streams: new Map(),
       visits: { firstMs: nowMs, latestMs: nowMs },
+      expiresAtMs,
+      account: undefined,
+      profile: undefined,
     });
     return { sessionID, created: true };
   }
@@ -88,7 +101,11 @@ export class MemoryStore implements Store {
   async findKey(keyID: string): Promise<KeyRow | undefined> {
     this.#mustBeOpen();
     const row = this.#keys.get(keyID);
-    return row && structuredClone(row);
+    if (row === undefined) return undefined;
+    const session = this.#sessions.get(row.sessionID);
+    if (session === undefined || row.ended !== undefined) return structuredClone(row);
+    const { createdMs, expiresAtMs } = session;
+    return structuredClone({ ...row, createdMs, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) });
   }
 
   async claim(sessionID: number, nowMs: number): Promise<number> {
@@ -105,14 +122,16 @@ export class MemoryStore implements Store {
     if (!session) return undefined;
     session.life = Math.max(session.life + 1, nowMs);
     const tag = (session.tag = randomTag());
-    const { keyID, createdMs, fromClient, account, generation, life, lineage, data, streams, visits } =
-      session;
+    const { keyID, createdMs, expiresAtMs, account, profile } = session;
+    const { fromClient, generation, life, lineage, data, streams, visits } = session;
     return structuredClone({
       sessionID,
       keyID,
       createdMs,
-      fromClient,
+      expiresAtMs,
       account,
+      profile,
+      fromClient,
       generation,
       life,
       tag,
@@ -156,9 +175,15 @@ export class MemoryStore implements Store {
     replaced.ended = { reason: 'renewed', atMs: nowMs };
     this.#keys.set(keyID, { sessionID, publicKey: Uint8Array.from(publicKey) });
     session.keyID = keyID;
-    session.account = account && { ...account };
+    session.account = account?.name;
+    session.profile = account?.profile;
     if (clearsData) session.data = undefined;
     return 'renewed';
+  }
+
+  async headTag(sessionID: number): Promise<string | undefined> {
+    this.#mustBeOpen();
+    return this.#sessions.get(sessionID)?.tag;
   }
 
   async writeVisits(sessionID: number, visits: Visits): Promise<void> {
@@ -174,6 +199,49 @@ export class MemoryStore implements Store {
     if (!key) return false;
     key.ended = { reason, atMs: nowMs };
     return this.#sessions.delete(sessionID);
+  }
+
+  async extend(sessionID: number, expiresAtMs: number | undefined): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (session) session.expiresAtMs = expiresAtMs;
+  }
+
+  async due(nowMs: number, limit: number): Promise<number[]> {
+    this.#mustBeOpen();
+    return [...this.#sessions]
+      .map(([sessionID, { expiresAtMs = Infinity }]) => ({ sessionID, expiresAtMs }))
+      .filter(({ expiresAtMs }) => expiresAtMs <= nowMs)
+      .sort((a, b) => a.expiresAtMs - b.expiresAtMs || a.sessionID - b.sessionID)
+      .slice(0, limit)
+      .map(({ sessionID }) => sessionID);
+  }
+
+  async expire(sessionID: number, nowMs: number): Promise<boolean> {
+    this.#mustBeOpen();
+    const { expiresAtMs = Infinity } = this.#sessions.get(sessionID) ?? {};
+    return expiresAtMs <= nowMs && this.end(sessionID, 'expired', nowMs);
+  }
+
+  async forgetEnded(beforeMs: number, limit: number): Promise<number> {
+    this.#mustBeOpen();
+    const old = [...this.#keys].filter(([, { ended }]) => ended !== undefined && ended.atMs < beforeMs);
+    for (const [keyID] of old.slice(0, limit)) this.#keys.delete(keyID);
+    return Math.min(old.length, limit);
+  }
+
+  async setAccount(sessionID: number, account: string | undefined): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session) throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
+    if (session.account === account) return;
+    session.account = account;
+    session.profile = undefined;
+  }
+
+  async sessionsOf(account: string): Promise<number[]> {
+    this.#mustBeOpen();
+    return [...this.#sessions].filter(([, one]) => one.account === account).map(([sessionID]) => sessionID);
   }
 
   #mustBeOpen(): void {

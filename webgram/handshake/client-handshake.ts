@@ -2,6 +2,7 @@ import type { Bytes, Crypto, EphemeralKey, SigningKey } from '../crypto.ts';
 import { WebgramError } from '../errors.ts';
 import { DEFAULT_LIMITS, type Limits } from '../limits.ts';
 import { concat, utf8Length } from '../wire/bytes.ts';
+import { isSealed } from '../wire/sealed.ts';
 import { describePath, encodeJson, type PathKey } from '../wire/json.ts';
 import {
   CONFIRM_BYTES,
@@ -110,7 +111,9 @@ export class ClientHandshake {
       const { body } = parseHandshakeFrame(text, this.#limits.maxHandshakeBytes, { hello: [] });
       const hello = parseHelloBody(body);
       this.#state = { name: 'greeted', hello, body };
-      const { serverKey, storeID, maxFrameBytes, pingMs, maxEarlyBytes } = hello;
+      const { serverKey, storeID, maxFrameBytes, pingMs } = hello;
+      // Frames that are sealed wait for the answer, whatever the hello says.
+      const maxEarlyBytes = isSealed(this.#views.chosen) ? 0 : hello.maxEarlyBytes;
       return { serverKey, storeID, maxFrameBytes, pingMs, maxEarlyBytes };
     });
   }
@@ -159,7 +162,7 @@ export class ClientHandshake {
     const clientTag = await confirm.mac(concat(th2, clientSignature));
     const proof = encodeHandshakeFrame(type, body, clientSignature, clientTag);
     if (utf8Length(proof) > this.#limits.maxHandshakeBytes) throw tooLarge(this.#limits.maxHandshakeBytes);
-    const keys = await linkKeys(schedule, 'client');
+    const keys = await linkKeys(schedule, 'client', this.#views.chosen);
     const parts = { type, body, clientSignature, clientTag } as const;
     this.#state = { name: 'asked', th1, serverKey: hello.serverKey, parts, schedule };
     return { proof, keys };

@@ -4,6 +4,7 @@ import type { Limits } from '../limits.ts';
 import type { MaybePromise } from '../maybe-promise.ts';
 import { concat } from '../wire/bytes.ts';
 import { toBase64url } from '../wire/base64url.ts';
+import { isSealed } from '../wire/sealed.ts';
 import {
   CHALLENGE_BYTES,
   CONFIRM_BYTES,
@@ -138,7 +139,7 @@ export class ServerHandshake {
       storeID: concat(storeID),
       maxFrameBytes: limits.maxFrameBytes,
       pingMs: limits.pingMs,
-      maxEarlyBytes: limits.maxEarlyBytes,
+      maxEarlyBytes: isSealed(views.chosen) ? 0 : limits.maxEarlyBytes,
     });
     this.#state = { name: 'greeted', ephemeral, th1: await hashHello(crypto, views, body) };
     return encodeHandshakeFrame('hello', body);
@@ -223,7 +224,7 @@ export class ServerHandshake {
     const tag = await confirm.mac(concat(th3, signature));
     return {
       answer: encodeHandshakeFrame('session-ok', body, signature, tag),
-      keys: await linkKeys(schedule, 'server'),
+      keys: await linkKeys(schedule, 'server', this.#options.views.chosen),
     };
   }
 

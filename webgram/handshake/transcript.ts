@@ -1,6 +1,7 @@
-import type { Bytes, Crypto, MacKey } from '../crypto.ts';
+import type { Bytes, Crypto, MacKey, SealKey } from '../crypto.ts';
 import { WebgramError } from '../errors.ts';
 import { concat, lp, utf8 } from '../wire/bytes.ts';
+import { isSealed } from '../wire/sealed.ts';
 
 /** Version of the protocol, first element of the hello. */
 export const PROTOCOL_VERSION = 2;
@@ -126,7 +127,15 @@ export function serverSignatureInput(th3: Bytes): Bytes {
 }
 
 /** Labels of the keys that one handshake gives. */
-export type KeyLabel = 'c confirm' | 's confirm' | 'c frame' | 's frame' | 'exporter';
+export type KeyLabel =
+  | 'c confirm'
+  | 's confirm'
+  | 'c frame'
+  | 's frame'
+  | 'exporter'
+  /** Instead of the two of `frame` in sealed mode. */
+  | 'c seal'
+  | 's seal';
 
 /**
  * The keys of one connection: HKDF-SHA-256 (RFC 5869) of the ECDH secret with th2 as salt.
@@ -155,6 +164,10 @@ export class KeySchedule {
   async macKey(label: KeyLabel): Promise<MacKey> {
     return this.#crypto.macKey(await this.bytes(label));
   }
+
+  async sealKey(label: KeyLabel): Promise<SealKey> {
+    return this.#crypto.sealKey(await this.bytes(label));
+  }
 }
 
 /** The first 16 bytes of SHA-256 of a public key: finds it, is no secret. */
@@ -162,20 +175,26 @@ export async function keyIDOf(crypto: Crypto, publicKey: Bytes): Promise<Bytes> 
   return (await crypto.sha256(publicKey)).slice(0, 16);
 }
 
-/** What a finished handshake leaves for the frames. */
+/** What a finished handshake leaves for the frames: MAC keys, or seal keys in sealed mode. */
 export interface LinkKeys {
-  /** Verifies what comes in. */
-  receive: MacKey;
-  /** Seals what goes out. */
-  send: MacKey;
+  /** Opens what comes in. */
+  receive: MacKey | SealKey;
+  /** Protects what goes out. */
+  send: MacKey | SealKey;
   /** 32 bytes that both ends know and nobody else; binds a renewal to this connection. */
   exporter: Bytes;
 }
 
-export async function linkKeys(schedule: KeySchedule, role: 'client' | 'server'): Promise<LinkKeys> {
+/** @param chosen The subprotocol of the connection: its name tells whether frames are sealed. */
+export async function linkKeys(
+  schedule: KeySchedule,
+  role: 'client' | 'server',
+  chosen: string,
+): Promise<LinkKeys> {
+  const sealed = isSealed(chosen);
   const [fromClient, fromServer, exporter] = await Promise.all([
-    schedule.macKey('c frame'),
-    schedule.macKey('s frame'),
+    sealed ? schedule.sealKey('c seal') : schedule.macKey('c frame'),
+    sealed ? schedule.sealKey('s seal') : schedule.macKey('s frame'),
     schedule.bytes('exporter'),
   ]);
   return role === 'client'

@@ -30,11 +30,6 @@ export class Outbox<At, M> {
     return this.#kept.length;
   }
 
-  /** Encoded bytes of what is kept. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** Over the mark in bytes or count. */
   get isFull(): boolean {
     return this.#bytes >= this.#limits.maxUnackedBytes || this.#kept.length >= this.#limits.maxUnackedCount;

@@ -1,7 +1,7 @@
 import type { Position } from '../wire/envelope.ts';
 
 /** Before every message. */
-export const START: Readonly<Position> = Object.freeze({ life: 0, n: 0 });
+export const START: Readonly<Position> = { life: 0, n: 0 };
 
 /** Whether `a` stands at or before `b`. */
 export function isCovered(a: Position, b: Position): boolean {

@@ -81,7 +81,11 @@ export class TabStream {
   #hole: Position | null = null;
 
   /** @param newTabID Makes 16 random bytes in base64url, for this document alone. */
-  constructor(listener: TabStreamListener, limits: Limits, newTabID: () => string) {
+  constructor(
+    listener: TabStreamListener,
+    limits: Pick<Limits, 'maxUnackedBytes' | 'maxUnackedCount'>,
+    newTabID: () => string,
+  ) {
     this.#listener = listener;
     this.#newTabID = newTabID;
     this.#tabID = newTabID();
@@ -257,12 +261,12 @@ export class TabStream {
   /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */
   #acknowledgeSoon(): void {
     this.#ackDue += 1;
-    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(1), 0);
-    else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck(ACK_AT_ONCE);
+    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(), 0);
+    else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck();
   }
 
-  #sendAck(atLeast: number): void {
-    if (this.#ackDue < atLeast || !this.#attached) return;
+  #sendAck(): void {
+    if (this.#ackDue === 0 || !this.#attached) return;
     this.#ackDue = 0;
     this.#listener.post(this.#link, { kind: 'ack', ack: this.#received });
   }

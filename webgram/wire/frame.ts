@@ -1,12 +1,12 @@
-import type { Bytes, Crypto, MacKey } from '../crypto.ts';
+import type { Bytes, Crypto, MacKey, SealKey } from '../crypto.ts';
 import { WebgramError } from '../errors.ts';
-import { isPromiseLike, type MaybePromise } from '../maybe-promise.ts';
+import { isPromiseLike, whenReady, type MaybePromise } from '../maybe-promise.ts';
 import { base64urlBytes, toBase64url } from './base64url.ts';
 import { concat, utf8, utf8Length, writeUint64, writeUtf8 } from './bytes.ts';
 import type { Envelope } from './envelope.ts';
 import { decodeEnvelopes, type Payload, type PayloadCodec } from './payload.ts';
 
-/** A frame as it goes to a socket: text for `webgram.2.json`, bytes for `webgram.2.cbor`. */
+/** A frame as it goes to a socket: text for `webgram.2.json`, bytes for every other subprotocol. */
 export type Frame = string | Bytes;
 
 /** Who seals a frame. Both directions have their own key, and the tag names the direction besides. */
@@ -43,9 +43,31 @@ export function frameInput(sender: Sender, counter: number, payload: string | Ui
   return input.subarray(0, most);
 }
 
-/** Returns the bytes that a tag adds to a payload of that codec. */
-export function tagLength(codec: PayloadCodec): number {
-  return codec.binary ? TAG_BYTES : TAG_CHARACTERS;
+/** Returns the bytes that the protection of a frame adds to a payload of that codec. */
+export function tagLength(codec: PayloadCodec, key?: MacKey | SealKey): number {
+  return isBinary(codec, key) ? TAG_BYTES : TAG_CHARACTERS;
+}
+
+function isBinary(codec: PayloadCodec, key?: MacKey | SealKey): boolean {
+  return codec.binary || (key !== undefined && 'seal' in key);
+}
+
+/** What a sealed frame authenticates beside its payload. */
+const ADDITIONAL: Record<Sender, Bytes> = {
+  client: concat(LABEL, Uint8Array.of(DIRECTION.client)),
+  server: concat(LABEL, Uint8Array.of(DIRECTION.server)),
+};
+
+/** The nonce of a sealed frame: 4 zero bytes, then the counter. Each direction has its own key. */
+function nonceOf(counter: number): Bytes {
+  const nonce = new Uint8Array(12);
+  writeUint64(nonce, 4, counter);
+  return nonce;
+}
+
+/** Bytes that own their buffer: those of a socket may be a Buffer over foreign memory. */
+function ownBytes(data: string | Uint8Array): Bytes {
+  return typeof data === 'string' ? utf8(data) : new Uint8Array(data);
 }
 
 /** Hands values on in the order in which they were put in, at once while all of them are there. */
@@ -70,7 +92,8 @@ class InOrder {
 }
 
 export interface FrameWriterOptions {
-  key: MacKey;
+  /** A MAC key tags frames, a seal key encrypts them. */
+  key: MacKey | SealKey;
   sender: Sender;
   codec: PayloadCodec;
   /** Longest frame that the peer takes, tag included, in bytes. */
@@ -90,6 +113,8 @@ export interface FrameWriterOptions {
 export class FrameWriter {
   readonly codec: PayloadCodec;
   readonly maxFrameBytes: number;
+  /** Bytes that a frame has beside its payload. */
+  readonly tagBytes: number;
   readonly #options: FrameWriterOptions;
   readonly #inOrder = new InOrder();
   #counter = 0;
@@ -98,6 +123,7 @@ export class FrameWriter {
   constructor(options: FrameWriterOptions) {
     this.codec = options.codec;
     this.maxFrameBytes = options.maxFrameBytes;
+    this.tagBytes = tagLength(options.codec, options.key);
     this.#options = options;
   }
 
@@ -108,18 +134,11 @@ export class FrameWriter {
    */
   write(payload: Payload): void {
     if (this.#stopped) return;
-    const { key, sender, codec, maxFrameBytes, output, failed } = this.#options;
-    const input = frameInput(sender, this.#counter, payload);
-    if (input.length - PREFIX_BYTES + tagLength(codec) > maxFrameBytes) {
-      throw new WebgramError('WEBGRAM_FRAME_TOO_LARGE', `a frame must have at most ${maxFrameBytes} bytes`);
-    }
-    this.#counter++;
+    const { key, output, failed } = this.#options;
     this.#inOrder.put(
-      key.mac(input),
-      (mac) => {
-        if (this.#stopped) return;
-        const tag = mac.subarray(0, TAG_BYTES);
-        output(typeof payload === 'string' ? toBase64url(tag) + payload : concat(tag, payload));
+      'seal' in key ? this.#seal(key, payload) : this.#tag(key, payload),
+      (frame) => {
+        if (!this.#stopped) output(frame);
       },
       (error) => {
         if (this.#stopped) return;
@@ -127,6 +146,30 @@ export class FrameWriter {
         failed(error);
       },
     );
+  }
+
+  #tag(key: MacKey, payload: Payload): MaybePromise<Frame> {
+    const input = frameInput(this.#options.sender, this.#counter, payload);
+    this.#take(input.length - PREFIX_BYTES);
+    return whenReady(key.mac(input), (mac) => {
+      const tag = mac.subarray(0, TAG_BYTES);
+      return typeof payload === 'string' ? toBase64url(tag) + payload : concat(tag, payload);
+    });
+  }
+
+  #seal(key: SealKey, payload: Payload): MaybePromise<Frame> {
+    const text = typeof payload === 'string' ? utf8(payload) : payload;
+    const counter = this.#take(text.length);
+    return key.seal(nonceOf(counter), ADDITIONAL[this.#options.sender], text);
+  }
+
+  /** Takes the number of a frame with a payload of so many bytes, if it is not too long. */
+  #take(payloadBytes: number): number {
+    const { maxFrameBytes } = this;
+    if (payloadBytes + this.tagBytes > maxFrameBytes) {
+      throw new WebgramError('WEBGRAM_FRAME_TOO_LARGE', `a frame must have at most ${maxFrameBytes} bytes`);
+    }
+    return this.#counter++;
   }
 
   /** Drops what is still in the making; later writes do nothing. */
@@ -137,7 +180,7 @@ export class FrameWriter {
 
 export interface FrameReaderOptions<E extends Envelope> {
   crypto: Pick<Crypto, 'equal'>;
-  key: MacKey;
+  key: MacKey | SealKey;
   /** Whose frames these are. */
   sender: Sender;
   codec: PayloadCodec;
@@ -178,29 +221,47 @@ export class FrameReader<E extends Envelope> {
    */
   receive(data: string | Uint8Array, binary: boolean = typeof data !== 'string'): void {
     if (this.#stopped) return;
-    const { key, sender, codec, maxFrameBytes } = this.#options;
+    const { key, codec, maxFrameBytes } = this.#options;
     const length = typeof data === 'string' ? utf8Length(data) : data.length;
     if (length > maxFrameBytes) {
       const message = `a frame must have at most ${maxFrameBytes} bytes`;
       this.#failLater(new WebgramError('WEBGRAM_FRAME_TOO_LARGE', message, { received: true }));
       return;
     }
-    if (binary !== codec.binary) {
-      const wanted = codec.binary ? 'binary' : 'text';
-      this.#failLater(
-        new WebgramError('WEBGRAM_BAD_FRAME', `a frame must be a ${wanted} message`, { received: true }),
-      );
+    const wantsBinary = isBinary(codec, key);
+    if (binary !== wantsBinary) {
+      const message = `a frame must be a ${wantsBinary ? 'binary' : 'text'} message`;
+      this.#failLater(new WebgramError('WEBGRAM_BAD_FRAME', message, { received: true }));
       return;
     }
     const counter = this.#counter++;
+    this.#inOrder.put(
+      'seal' in key ? this.#unseal(key, counter, data) : this.#verify(key, counter, data),
+      (payload) => this.#open(payload),
+      (error) => this.#fail(error),
+    );
+  }
+
+  /** @returns The payload; `undefined` when its tag is wrong. */
+  #verify(
+    key: MacKey,
+    counter: number,
+    data: string | Uint8Array,
+  ): MaybePromise<string | Uint8Array | undefined> {
+    const { crypto, sender, codec } = this.#options;
     const split = tagLength(codec);
     const tag = typeof data === 'string' ? utf8(data.slice(0, split)) : data.subarray(0, split);
     const payload = typeof data === 'string' ? data.slice(split) : data.subarray(split);
-    this.#inOrder.put(
-      key.mac(frameInput(sender, counter, payload)),
-      (mac) => this.#open(mac, tag, payload),
-      (error) => this.#fail(error),
-    );
+    return whenReady(key.mac(frameInput(sender, counter, payload)), (mac) => {
+      const full = mac.subarray(0, TAG_BYTES);
+      // Comparing the text refuses the fifteen other spellings of a base64url tag.
+      return crypto.equal(codec.binary ? full : base64urlBytes(full), tag) ? payload : undefined;
+    });
+  }
+
+  /** @returns The payload; `undefined` when its tag is wrong. */
+  #unseal(key: SealKey, counter: number, data: string | Uint8Array): MaybePromise<Uint8Array | undefined> {
+    return key.open(nonceOf(counter), ADDITIONAL[this.#options.sender], ownBytes(data));
   }
 
   /** Delivers nothing more. */
@@ -208,13 +269,11 @@ export class FrameReader<E extends Envelope> {
     this.#stopped = true;
   }
 
-  #open(mac: Bytes, tag: Uint8Array, payload: string | Uint8Array): void {
+  #open(payload: string | Uint8Array | undefined): void {
     if (this.#stopped) return;
-    const { crypto, codec, parse, deliver } = this.#options;
+    const { codec, parse, deliver } = this.#options;
     try {
-      const full = mac.subarray(0, TAG_BYTES);
-      // Comparing the text refuses the fifteen other spellings of a base64url tag.
-      if (!crypto.equal(codec.binary ? full : base64urlBytes(full), tag)) {
+      if (payload === undefined) {
         throw new WebgramError('WEBGRAM_BAD_TAG', 'a frame does not verify', { received: true });
       }
       const envelopes = decodeEnvelopes(codec, payload, parse);

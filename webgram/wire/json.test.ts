@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import fc from 'fast-check';
+import { anything } from './testing/anything.ts';
 import { assertEncodable, decodeJson, encodeJson, MAX_BIGINT_DIGITS, MAX_JSON_DEPTH } from './json.ts';
 
 const refused = expect.objectContaining({ code: 'WEBGRAM_BAD_FRAME' });
@@ -60,33 +61,6 @@ describe('the mapping', () => {
     expect(round({ [text]: text })).toEqual({ [text]: text });
   });
 });
-
-const anything = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { depthSize: 'small', withCrossShrink: true },
-    fc.string({ unit: 'binary' }),
-    fc.double(),
-    fc.maxSafeInteger(),
-    fc.boolean(),
-    fc.constantFrom(null, undefined, -0),
-    fc.bigInt(),
-    fc.date({ noInvalidDate: false }),
-    fc.uint8Array().map((bytes) => Uint8Array.from(bytes)),
-    fc.array(tie('value')),
-    fc.dictionary(
-      fc.oneof(
-        fc.string(),
-        fc.constantFrom('__proto__', 'constructor', '$date', '$object', '$map', '$', 'toJSON'),
-      ),
-      tie('value').filter((value) => value !== undefined),
-      { noNullPrototype: true, maxKeys: 4 },
-    ),
-    fc.array(fc.tuple(fc.oneof(fc.string(), fc.integer()), tie('value'))).map((entries) => new Map(entries)),
-    fc
-      .uniqueArray(fc.oneof(fc.string(), fc.integer(), fc.constant(undefined)))
-      .map((items) => new Set(items)),
-  ),
-})).value;
 
 test('decode(encode(x)) equals x, and x is not changed', () => {
   fc.assert(

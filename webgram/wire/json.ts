@@ -71,10 +71,22 @@ export function describePath(name: string, path: readonly PathKey[]): string {
   return name + path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${key}`)).join('');
 }
 
-function toTree(value: unknown, { depth = 0, describe }: EncodeJsonOptions): unknown {
+function toTree(value: unknown, options: EncodeJsonOptions): unknown {
+  return namingPlaces(options, (depth, path) => encodeValue(value, depth, path));
+}
+
+/**
+ * Runs an encoder that keeps `path` up to date and throws `NotEncodable`.
+ *
+ * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE`, naming the place.
+ */
+export function namingPlaces<T>(
+  { depth = 0, describe }: EncodeJsonOptions,
+  encode: (depth: number, path: PathKey[]) => T,
+): T {
   const path: PathKey[] = [];
   try {
-    return encodeValue(value, depth, path);
+    return encode(depth, path);
   } catch (error) {
     if (!(error instanceof NotEncodable)) throw error;
     const place = describe === undefined ? describePath('value', path) : describe(path);
@@ -82,7 +94,8 @@ function toTree(value: unknown, { depth = 0, describe }: EncodeJsonOptions): unk
   }
 }
 
-class NotEncodable extends Error {}
+/** What cannot be encoded; its message follows the place. */
+export class NotEncodable extends Error {}
 
 function shorten(place: string): string {
   return place.length > 200 ? `${place.slice(0, 200)}…` : place;
@@ -144,7 +157,8 @@ function encodeObject(value: object, depth: number, path: PathKey[]): unknown {
   throw new NotEncodable('an instance of a class');
 }
 
-function requireLevels(depth: number, levels: number): void {
+/** @throws {NotEncodable} when so many levels more are too many. */
+export function requireLevels(depth: number, levels: number): void {
   if (depth + levels > MAX_JSON_DEPTH) throw new NotEncodable(`more than ${MAX_JSON_DEPTH} levels deep`);
 }
 

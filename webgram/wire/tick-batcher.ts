@@ -1,6 +1,6 @@
 import { WebgramError } from '../errors.ts';
 import { toWire, type Envelope } from './envelope.ts';
-import { tagLength, type FrameWriter } from './frame.ts';
+import type { FrameWriter } from './frame.ts';
 import type { EncodedEnvelope } from './payload.ts';
 
 export interface TickBatcherOptions {
@@ -39,7 +39,7 @@ export class TickBatcher {
     this.#schedule = schedule;
     this.#tickFrameBytes = tickFrameBytes;
     this.#earlyBytes = earlyBytes;
-    this.#overheadBytes = tagLength(writer.codec) + writer.codec.joinBytes;
+    this.#overheadBytes = writer.tagBytes + writer.codec.joinBytes;
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Bytes, Crypto, EphemeralKey, MacKey, SigningKey } from 'webgram';
+import type { Bytes, Crypto, EphemeralKey, MacKey, SealKey, SigningKey } from 'webgram';
 
 const POINT_BYTES = 65;
 const SIGNATURE_BYTES = 64;
@@ -20,6 +20,24 @@ export const webCrypto: Crypto = {
   async macKey(bytes): Promise<MacKey> {
     const key = await crypto.subtle.importKey('raw', bytes, HMAC, false, ['sign']);
     return { mac: async (data) => new Uint8Array(await crypto.subtle.sign('HMAC', key, data)) };
+  },
+  async sealKey(bytes): Promise<SealKey> {
+    const key = await crypto.subtle.importKey('raw', bytes, 'AES-GCM', false, ['encrypt', 'decrypt']);
+    return {
+      async seal(iv, additionalData, text) {
+        return new Uint8Array(
+          await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData }, key, text),
+        );
+      },
+      async open(iv, additionalData, sealed) {
+        const opened = crypto.subtle.decrypt({ name: 'AES-GCM', iv, additionalData }, key, sealed);
+        // It throws when the tag is wrong, and tells nothing else.
+        return opened.then(
+          (text) => new Uint8Array(text),
+          () => undefined,
+        );
+      },
+    };
   },
   async generateEphemeral(): Promise<EphemeralKey> {
     const pair = await crypto.subtle.generateKey(ECDH, false, ['deriveBits']);

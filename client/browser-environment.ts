@@ -1,0 +1,52 @@
+import type { PageListener, TabEnvironment } from './environment.ts';
+import { findHost } from './find-host.ts';
+
+/** The environment of a page. */
+export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
+  return { findHost: () => findHost(address, worker), holdLock, watchLock, listen };
+}
+
+function holdLock(name: string): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    if (!isSecureContext) throw new Error('the page must come over https or from localhost');
+    // Held until the promise is settled, which is what its caller gets to do.
+    navigator.locks.request(name, () => new Promise<void>(resolve)).catch(reject);
+  });
+}
+
+function watchLock(name: string, gone: () => void): () => void {
+  const controller = new AbortController();
+  const { signal } = controller;
+  navigator.locks
+    .request(name, { mode: 'shared', signal }, () => {
+      if (!signal.aborted) gone();
+    })
+    .catch(() => {
+      // Aborted: nobody watches any more.
+    });
+  return () => {
+    controller.abort();
+  };
+}
+
+function listen({ wake, hide, show }: PageListener): () => void {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const shown = (): void => {
+    if (document.visibilityState === 'visible') wake();
+  };
+  addEventListener('online', wake, { signal });
+  addEventListener('focus', wake, { signal });
+  document.addEventListener('visibilitychange', shown, { signal });
+  addEventListener('pagehide', hide, { signal });
+  addEventListener(
+    'pageshow',
+    ({ persisted }) => {
+      if (persisted) show();
+    },
+    { signal },
+  );
+  return () => {
+    controller.abort();
+  };
+}

@@ -1,0 +1,561 @@
+import { AskError } from 'webgram';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { HostToTab } from '../worker/host/port-protocol.ts';
+import { FakeServer } from '../worker/host/testing/fake-server.ts';
+import { FakeSession } from '../worker/host/testing/fake-session.ts';
+import { ADDRESS, TestHost } from '../worker/host/testing/test-host.ts';
+import { rest, until } from '../worker/host/testing/until.ts';
+import { Client } from './client.ts';
+import type { ClientOptions } from './client.ts';
+import type { HostPort, PageListener, TabEnvironment } from './environment.ts';
+import type { ClientState, SessionActive } from './state.ts';
+
+let server: FakeServer;
+let session: FakeSession;
+let host: TestHost;
+let pages: TestPage[];
+
+beforeEach(async () => {
+  server = await FakeServer.start();
+  session = new FakeSession(server);
+  host = new TestHost(server);
+  pages = [];
+});
+
+afterEach(() => {
+  for (const { client } of pages) client.close();
+});
+
+/** A page with a client in it. Its host can be exchanged. */
+class TestPage {
+  readonly client: Client;
+  readonly states: ClientState[] = [];
+  readonly active: SessionActive[] = [];
+  listener: PageListener | undefined;
+  /** The page's end of the port to the host. */
+  port: HostPort | undefined;
+  hosts: TestHost[];
+  locks: string[] = [];
+
+  constructor(options: ClientOptions = {}, hosts = [host]) {
+    this.hosts = hosts;
+    this.client = new Client(ADDRESS, options, this.#environment());
+    this.client.on('$state', (state) => this.states.push(state));
+    this.client.on('$session-active', (active) => this.active.push(active));
+    pages.push(this);
+  }
+
+  get names(): string[] {
+    return this.states.map(({ name }) => name);
+  }
+
+  /** The host says something over the port, as it is. */
+  hear(message: unknown): void {
+    (this.port?.onmessage as (event: { data: unknown }) => void)({ data: message });
+  }
+
+  #environment(): TabEnvironment {
+    return {
+      findHost: async () => {
+        const found = this.hosts[0];
+        if (found === undefined) throw new Error('none is left');
+        const [mine, its] = portPair();
+        const welcome = new Promise<HostToTab>((resolve) => {
+          mine.onmessage = ({ data }: { data: HostToTab }) => {
+            resolve(data);
+          };
+        });
+        found.hub.connect(its);
+        this.port = mine;
+        return { port: mine, welcome: (await welcome) as HostToTab & { kind: 'welcome' }, why: 'a test' };
+      },
+      holdLock: async (name) => {
+        this.locks.push(name);
+        this.hosts[0]?.locks.hold(name);
+        return () => {
+          this.hosts[0]?.locks.release(name);
+        };
+      },
+      watchLock: (name, gone) => {
+        const [first] = this.hosts;
+        return first === undefined ? () => undefined : first.locks.watch(name, gone);
+      },
+      listen: (listener) => {
+        this.listener = listener;
+        return () => {
+          this.listener = undefined;
+        };
+      },
+    };
+  }
+}
+
+/** Two ports that are entangled: what one posts, the other gets as a clone, later and in order. */
+function portPair(): [HostPort, HostPort] {
+  const make = (): HostPort & { isOpen: boolean } => ({
+    isOpen: true,
+    onmessage: null,
+    postMessage: () => undefined,
+    close() {
+      this.isOpen = false;
+    },
+  });
+  const [a, b] = [make(), make()];
+  const entangle = (from: HostPort, to: HostPort & { isOpen: boolean }): void => {
+    from.postMessage = (message) => {
+      const data: unknown = structuredClone(message);
+      queueMicrotask(() => {
+        if (to.isOpen) (to.onmessage as ((event: { data: unknown }) => void) | null)?.({ data });
+      });
+    };
+  };
+  entangle(a, b);
+  entangle(b, a);
+  return [a, b];
+}
+
+/** The host must be found alive: it holds a lock of its incarnation's name. */
+function alive(...hosts: TestHost[]): void {
+  for (const one of hosts) one.locks.hold(one.hub.incarnation);
+}
+
+beforeEach(() => {
+  alive(host);
+});
+
+test('what is sent before there is a host or a link arrives once, in order', async () => {
+  const page = new TestPage();
+  const { client, active } = page;
+  client.send('one', 1);
+  const answer = client.ask('incr', 41);
+  client.send('two', 2);
+  expect(await answer).toBe(42);
+  expect(session.handled.map(({ type }) => type)).toEqual(['one', 'incr', 'two']);
+  expect(active).toEqual([{ sessionID: 1, resumed: false, reason: 'new', gap: { sent: 0, received: 0 } }]);
+  expect(client.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+  expect(client.host).toEqual({ kind: 'in-process', role: 'follower', why: 'a test' });
+  expect(client.state).toEqual({ name: 'active' });
+  expect(page.names.at(-1)).toBe('active');
+});
+
+test('a client that joins an active host is in session at once, without the network', async () => {
+  await new TestPage().client.waitForSession();
+  const count = server.last.ups.length;
+  const page = new TestPage();
+  const joined = await page.client.waitForSession();
+  expect(joined).toEqual({ sessionID: 1, resumed: true, reason: 'joined', gap: { sent: 0, received: 0 } });
+  expect(server.last.ups).toHaveLength(count);
+  await until(() => session.tabIDs.length === 2);
+  await rest();
+  expect(page.active).toHaveLength(1);
+  expect(page.names).toEqual(['active']);
+});
+
+test('each client is a tab of its own, in one session over one socket', async () => {
+  const [a, b] = [new TestPage(), new TestPage()];
+  await Promise.all([a.client.waitForSession(), b.client.waitForSession()]);
+  a.client.send('from-a', 1);
+  b.client.send('from-b', 2);
+  await until(() => session.handled.length === 2);
+  expect(new Set(session.handled.map(({ tabID }) => tabID)).size).toBe(2);
+  expect(server.connections).toHaveLength(1);
+});
+
+test('a message of the server reaches every listener, whatever the others throw', async () => {
+  const thrown: unknown[] = [];
+  const uncaught = (error: unknown): void => {
+    thrown.push(error);
+  };
+  process.prependListener('uncaughtException', uncaught);
+  const others = process.listeners('uncaughtException').filter((one) => one !== uncaught);
+  for (const other of others) process.removeListener('uncaughtException', other);
+  try {
+    const { client } = new TestPage();
+    await client.waitForSession();
+    const got: unknown[] = [];
+    client.on('added-one', () => {
+      throw new Error('first listener');
+    });
+    client.on('added-one', async () => {
+      throw new Error('second listener');
+    });
+    const off = client.on('added-one', (x) => got.push(x));
+    client.once('added-one', (x) => got.push(['once', x]));
+    session.send('send', 'added-one', 1);
+    await until(() => got.length === 2);
+    off();
+    session.send('send', 'added-one', 2);
+    await until(() => thrown.length === 4);
+    expect(got).toEqual([1, ['once', 1]]);
+    expect(thrown.map((error) => (error as Error).message).sort()).toEqual([
+      'first listener',
+      'first listener',
+      'second listener',
+      'second listener',
+    ]);
+  } finally {
+    process.removeListener('uncaughtException', uncaught);
+    for (const other of others) process.on('uncaughtException', other);
+  }
+});
+
+test('answers what the server asks', async () => {
+  const { client } = new TestPage();
+  await client.waitForSession();
+  client.answer['confirm'] = async (question: string) => `${question} yes`;
+  client.answer['refuse'] = () => {
+    throw new AskError('sold-out', 'no seats left', { seats: 0 });
+  };
+  session.send('ask', 'confirm', 'sure?');
+  session.send('ask', 'refuse');
+  session.send('ask', 'nobody');
+  session.send('ask', 'toString');
+  await until(() => session.answers.length === 4);
+  const byAsk = session.answers.sort((a, b) => a.asked.n - b.asked.n);
+  expect(byAsk.map(({ error, value }) => error ?? value)).toEqual([
+    'sure? yes',
+    { code: 'sold-out', message: 'no seats left', data: { seats: 0 } },
+    { code: 'WEBGRAM_NO_HANDLER', message: "the page does not answer 'nobody'" },
+    { code: 'WEBGRAM_NO_HANDLER', message: "the page does not answer 'toString'" },
+  ]);
+});
+
+test('refuses misuse at once', () => {
+  const { client } = new TestPage();
+  for (const type of ['$session-active', '', 'x'.repeat(257), 7 as unknown as string]) {
+    expect(() => client.send(type)).toThrow(TypeError);
+    expect(() => client.volatile.send(type)).toThrow(TypeError);
+    expect(() => client.ask(type)).toThrow(TypeError);
+  }
+  expect(() => client.on('$sesion-active', () => undefined)).toThrow(TypeError);
+  const unsendable = [() => 1, Symbol('x'), new URL('https://x.example'), new Promise(() => undefined), /x/];
+  for (const value of unsendable) {
+    expect(() => client.send('x', { value })).toThrow(
+      expect.objectContaining({ code: 'WEBGRAM_NOT_ENCODABLE' }),
+    );
+  }
+  const cycle: { self?: unknown } = {};
+  cycle.self = cycle;
+  expect(() => client.send('x', cycle)).toThrow();
+  expect(() => client.send('x', 'x'.repeat(1_048_577))).toThrow(
+    expect.objectContaining({ code: 'WEBGRAM_MESSAGE_TOO_LARGE' }),
+  );
+  expect(() => new Client('ftp://server.example', {})).not.toThrow();
+  expect(() => new Client('nonsense:', {}, {} as TabEnvironment)).toThrow(TypeError);
+});
+
+test('copies arguments at once', async () => {
+  const { client } = new TestPage();
+  const list = [1, new Date(5), new Map([[1, { deep: true }]])];
+  client.send('x', list);
+  list.length = 0;
+  await until(() => session.handled.length === 1);
+  expect(session.handled[0]?.args).toEqual([[1, new Date(5), new Map([[1, { deep: true }]])]]);
+});
+
+test('a link that breaks costs nothing: what was sent meanwhile arrives once, and asks are answered', async () => {
+  const page = new TestPage();
+  const { client, active } = page;
+  await client.waitForSession();
+  session.acknowledges = false;
+  session.answersAsks = false;
+  const unanswered = client.ask('incr', 1);
+  client.send('before', 1);
+  await until(() => session.handled.length === 2);
+  server.last.cut();
+  client.send('meanwhile', 2);
+  session.acknowledges = true;
+  session.answersAsks = true;
+  host.clock.advance(500);
+  await until(() => active.length === 2);
+  expect(active[1]).toMatchObject({ resumed: true, reason: 'resumed' });
+  await until(() => session.handled.length === 3);
+  expect(session.handled.map(({ type }) => type)).toEqual(['incr', 'before', 'meanwhile']);
+  expect(await unanswered).toBe(2);
+  expect(page.names.slice(page.names.indexOf('active'))).toEqual([
+    'active',
+    'waiting',
+    'connecting',
+    'active',
+  ]);
+});
+
+test('a host that runs anew on the same port is greeted anew and gets everything again', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  session.acknowledges = false;
+  page.client.send('one', 1);
+  await until(() => session.handled.length === 1);
+
+  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
+  alive(second);
+  const [mine, its] = portPair();
+  // WebKit: the same port object, but a host with fresh memory at its other end.
+  page.port!.postMessage = (message) => mine.postMessage(message);
+  mine.onmessage = ({ data }: { data: unknown }) => {
+    page.hear(data);
+  };
+  second.hub.connect(its);
+  session.acknowledges = true;
+  await until(() => page.active.length === 2);
+  page.client.send('two', 2);
+  await until(() => session.handled.length === 2);
+  expect(session.handled.map(({ type }) => type)).toEqual(['one', 'two']);
+  expect(session.tabIDs).toHaveLength(1);
+});
+
+test('finds another host when its own has died, without a word', async () => {
+  const second = new TestHost(server, { keyStore: host.keyStore });
+  alive(second);
+  const page = new TestPage();
+  await page.client.waitForSession();
+  page.hosts = [second];
+  page.client.send('to the dead', 1);
+  host.locks.release(host.hub.incarnation);
+  await until(() => page.active.length === 2);
+  page.client.send('to the living', 2);
+  await until(() => session.handled.length === 2);
+  expect(session.handled.map(({ type }) => type)).toEqual(['to the dead', 'to the living']);
+  expect(page.client.state.name).toBe('active');
+});
+
+test('goes on looking when a host has died and none is found', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  page.hosts = [];
+  host.locks.release(host.hub.incarnation);
+  await until(() => page.names.at(-1) === 'waiting');
+  const second = new TestHost(server, { keyStore: host.keyStore });
+  alive(second);
+  page.hosts = [second];
+  await until(() => page.active.length === 2);
+});
+
+test('a page in the back-forward cache lets go, and is in session again when it comes back', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  page.client.send('one', 1);
+  await until(() => session.handled.length === 1);
+  page.listener?.hide();
+  await until(() => host.locks.watched === 0);
+  page.listener?.show();
+  await until(() => page.active.length === 2);
+  page.client.send('two', 2);
+  await until(() => session.handled.length === 2);
+  expect(page.active[1]).toMatchObject({ reason: 'resumed' });
+});
+
+test('a page that stays in the back-forward cache is gone for the server', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  page.listener?.hide();
+  await rest();
+  host.clock.advance(1_000);
+  await server.last.up('detach');
+});
+
+test('a wake reaches the host', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  host.clock.advance(5_000);
+  page.listener?.wake();
+  await server.last.up('ping');
+});
+
+test('no host: the state says why, asks and waits reject, and sends are refused', async () => {
+  const page = new TestPage({}, []);
+  const { client } = page;
+  const ask = client.ask('incr', 1);
+  const wait = client.waitForSession();
+  const noHost = expect.objectContaining({ code: 'WEBGRAM_NO_HOST', message: 'none is left' });
+  await expect(ask).rejects.toEqual(noHost);
+  await expect(wait).rejects.toEqual(noHost);
+  await expect(client.waitForHost()).rejects.toEqual(noHost);
+  await expect(client.drained()).rejects.toEqual(noHost);
+  expect(client.state).toEqual({ name: 'closed', code: 'WEBGRAM_NO_HOST', reason: 'none is left' });
+  expect(client.send('x')).toBe(false);
+  await expect(client.ask('x')).rejects.toEqual(noHost);
+});
+
+test('a host that refuses is no host', async () => {
+  const page = new TestPage();
+  await page.client.waitForHost();
+  page.hear({
+    kind: 'refused',
+    incarnation: host.hub.incarnation,
+    code: 'WEBGRAM_NO_HOST',
+    message: 'no keys here',
+  });
+  expect(page.client.state).toEqual({ name: 'closed', code: 'WEBGRAM_NO_HOST', reason: 'no keys here' });
+});
+
+test('without a document it is inert', async () => {
+  const client = new Client();
+  expect(client.state).toEqual({ name: 'offline' });
+  expect(client.send('x', 1)).toBe(false);
+  await expect(client.ask('x')).rejects.toMatchObject({ code: 'WEBGRAM_NO_BROWSER' });
+  await expect(client.waitForSession()).rejects.toMatchObject({ code: 'WEBGRAM_NO_BROWSER' });
+  client.close();
+});
+
+test('close ends the client and nothing else: what was sent before still arrives', async () => {
+  const page = new TestPage();
+  const { client } = page;
+  await client.waitForSession();
+  session.answersAsks = false;
+  const pending = client.ask('incr', 1);
+  client.send('last', 1);
+  client.close();
+  client.close();
+  await expect(pending).rejects.toMatchObject({ code: 'WEBGRAM_CLOSED' });
+  expect(page.names.filter((name) => name === 'closed')).toHaveLength(1);
+  expect(client.send('after')).toBe(false);
+  await server.last.up('detach');
+  expect(session.handled.map(({ type }) => type)).toEqual(['incr', 'last']);
+  expect(server.last.isOpen).toBe(true);
+});
+
+test('what was sent without a link arrives even when the client is closed before there is one', async () => {
+  server.isDown = true;
+  const page = new TestPage();
+  page.client.send('last words', 1);
+  await until(() => page.names.includes('waiting'));
+  page.client.close();
+  server.isDown = false;
+  host.clock.advance(20_000);
+  await until(() => session.handled.length === 1);
+  await server.last.up('detach');
+});
+
+test('the application at the server can close the connection', async () => {
+  const { client } = new TestPage();
+  await client.waitForSession();
+  session.closeTab('bye now');
+  await until(() => client.state.name === 'closed');
+  expect(client.state).toEqual({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: 'bye now' });
+});
+
+test('a stream that the server has forgotten begins anew, and says what is lost', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  session.acknowledges = false;
+  session.answersAsks = false;
+  const pending = page.client.ask('incr', 1);
+  page.client.send('x', 1);
+  await until(() => session.handled.length === 2);
+  session.outcome = 'forgotten';
+  session.acknowledges = true;
+  server.last.cut();
+  host.clock.advance(500);
+  await expect(pending).rejects.toMatchObject({ code: 'WEBGRAM_GAP' });
+  await until(() => page.active.length === 2);
+  expect(page.active[1]).toMatchObject({ reason: 'retention', gap: { sent: 2, received: 0 } });
+  page.client.send('anew', 1);
+  await until(() => session.handled.length === 3);
+  expect(session.tabIDs).toHaveLength(2);
+});
+
+test('send returns false over the mark, and drained resolves when there is room again', async () => {
+  const { client } = new TestPage();
+  await client.waitForSession();
+  session.acknowledges = false;
+  let sent = 1;
+  while (client.send('x', sent)) sent += 1;
+  expect(sent).toBe(1_000);
+  let isDrained = false;
+  const drained = client.drained().then(() => {
+    isDrained = true;
+  });
+  await until(() => session.handled.length === 1_000);
+  expect(isDrained).toBe(false);
+  session.acknowledges = true;
+  client.send('x', 0);
+  await drained;
+  expect(client.send('x', 1)).toBe(true);
+});
+
+test('an ask can be aborted or time out; waiting for the link does not count', async () => {
+  server.isDown = true;
+  const page = new TestPage();
+  const { client } = page;
+  await until(() => page.names.includes('waiting'));
+  session.answersAsks = false;
+  const controller = new AbortController();
+  const abortable = client.with({ signal: controller.signal }).ask('incr', 1);
+  controller.abort(new Error('enough'));
+  await expect(abortable).rejects.toMatchObject({ code: 'WEBGRAM_ABORTED' });
+  await expect(client.with({ signal: controller.signal }).ask('incr', 1)).rejects.toMatchObject({
+    code: 'WEBGRAM_ABORTED',
+  });
+  await expect(client.waitForSession({ signal: AbortSignal.abort() })).rejects.toMatchObject({
+    code: 'WEBGRAM_ABORTED',
+  });
+  let settled = false;
+  const timed = client.with({ timeoutMs: 1 }).ask('incr', 1);
+  timed.catch(() => {
+    settled = true;
+  });
+  await rest(40);
+  expect(settled).toBe(false);
+  server.isDown = false;
+  host.clock.advance(20_000);
+  await expect(timed).rejects.toMatchObject({ code: 'WEBGRAM_TIMEOUT' });
+});
+
+test('volatile messages are dropped while there is no session', async () => {
+  server.isDown = true;
+  const page = new TestPage();
+  expect(page.client.volatile.send('cursor', 1)).toBe(false);
+  await until(() => page.names.includes('waiting'));
+  server.isDown = false;
+  host.clock.advance(20_000);
+  await page.client.waitForSession();
+  page.client.volatile.send('cursor', 2);
+  await server.last.up('volatile');
+  expect(server.last.ups.filter((up) => up.kind === 'volatile').map(({ args }) => args)).toEqual([[2]]);
+});
+
+test('a changed server key is told, and warned of when nobody listens', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  const notices: unknown[] = [];
+  host.server = await FakeServer.successor(server, 'same store');
+  server.last.cut();
+  host.clock.advance(500);
+  await until(() => warn.mock.calls.length === 1);
+  page.client.on('$notice', (notice) => notices.push(notice));
+  page.hear({
+    kind: 'notice',
+    incarnation: host.hub.incarnation,
+    code: 'WEBGRAM_SERVER_KEY_CHANGED',
+    message: 'again',
+  });
+  expect(notices).toHaveLength(1);
+  expect(warn).toHaveBeenCalledTimes(1);
+  warn.mockRestore();
+});
+
+test('debug prints states and types, never what is in them', async () => {
+  const debug = vi.spyOn(console, 'debug').mockImplementation(() => undefined);
+  const { client } = new TestPage();
+  client.debug = true;
+  client.send('greet', 'canary-in-arguments');
+  await client.waitForSession();
+  session.send('send', 'greeted', 'canary-in-arguments');
+  await until(() => debug.mock.calls.flat().includes('greeted'));
+  const printed = JSON.stringify(debug.mock.calls);
+  expect(printed).toContain('greet');
+  expect(printed).toContain('active');
+  expect(printed).not.toContain('canary');
+  debug.mockRestore();
+});
+
+test('fresh begins a new identity, once', async () => {
+  await new TestPage().client.waitForSession();
+  const page = new TestPage({ skipResume: true });
+  expect(await page.client.waitForSession()).toMatchObject({ sessionID: 2 });
+  page.listener?.show();
+  await until(() => page.active.length === 2);
+  expect(page.active[1]).toMatchObject({ sessionID: 2 });
+});

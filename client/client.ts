@@ -1,0 +1,438 @@
+import { Asks, Listeners, TabStream, WebgramError } from 'webgram';
+import type {
+  AnyApp,
+  AppShape,
+  ArgsOf,
+  AskOptions,
+  Listener,
+  MaybePromise,
+  Outcome,
+  OutcomeReason,
+  PageMessages,
+  ResultOf,
+  SendTypeOf,
+  ServerMessages,
+  TypeOf,
+} from 'webgram';
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
+import type { IdentityInfo, LinkState } from '../worker/host/port-protocol.ts';
+import { toSocketAddress } from './address.ts';
+import { browserEnvironment } from './browser-environment.ts';
+import type { TabEnvironment } from './environment.ts';
+import { BUILD } from './find-host.ts';
+import { HostConnection } from './host-connection.ts';
+import type { HostMessage } from './host-connection.ts';
+import { prepareMessage, TAB_LIMITS } from './outgoing.ts';
+import { PageAnswers } from './page-answers.ts';
+import { report } from './report.ts';
+import type {
+  ClientEvents,
+  ClientHost,
+  ClientIdentity,
+  ClientNotice,
+  ClientState,
+  SessionActive,
+} from './state.ts';
+import { Waiters } from './waiters.ts';
+
+export interface ClientOptions {
+  /**
+   * Address of the worker's script, for pages that do not come from the server itself. It must have the page's origin.
+   */
+  worker?: string | URL;
+  /** Told to the server when the session is created; at most 2 KiB as JSON. */
+  fromClient?: Record<string, unknown>;
+  /** Begin with a new identity instead of the stored one, which is kept. Default false. */
+  fresh?: boolean;
+  /** The older name of `fresh`. */
+  skipResume?: boolean;
+  /** What to wait for before anything can arrive, such as scripts that listen. Default: nothing. */
+  start?: Promise<unknown> | undefined;
+  /** How long asks wait for their answer while active, in ms. Default 10 s. */
+  timeoutMs?: number;
+}
+
+/** What the answer functions of a page are. */
+export type PageAnswersOf<A extends AppShape> = {
+  [T in TypeOf<PageMessages<A>>]?: (
+    ...args: ArgsOf<PageMessages<A>, T>
+  ) => MaybePromise<ResultOf<PageMessages<A>, T>>;
+};
+
+const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice)$)/;
+
+/**
+ * A tab's connection to a server, within the session of this browser.
+ *
+ * All tabs share one socket and one session; to the server each `Client` is a `conn` of its own. It can be used at once:
+ * what is sent waits until it can go, and arrives once and in order.
+ *
+ * In Node, or wherever there is no document, it does nothing: its state is `offline` and asks reject with
+ * `WEBGRAM_NO_BROWSER`, so that server-side rendering is safe.
+ */
+export class Client<A extends AppShape = AnyApp> {
+  /** Prints states, and the types of messages, never what is in them. */
+  debug = false;
+  /** Functions that answer what the server asks, by type. */
+  readonly answer: PageAnswersOf<A> = {};
+  /** Best effort: what is sent while the client is not active, or lost with the socket, does not arrive. */
+  readonly volatile: { send: Client<A>['send'] } = {
+    send: (type, ...args) => {
+      const message = prepareMessage(type, args);
+      this.#stream.volatile(type, message.args);
+      return this.#state.name === 'active';
+    },
+  };
+
+  readonly #listeners = new Listeners();
+  readonly #answers = new PageAnswers(this.answer);
+  readonly #stream: TabStream;
+  readonly #asks: Asks<number>;
+  readonly #askOptions: AskOptions;
+  readonly #host: HostConnection | undefined;
+  #state: ClientState;
+  /** Why nothing can be sent any more. */
+  #error: WebgramError | undefined;
+  #hostInfo: ClientHost | undefined;
+  #identity: ClientIdentity | undefined;
+  /** What was told last by `$session-active`. */
+  #session: SessionActive | undefined;
+  /** The present host has said how its link stands. */
+  #hasHeardHost = false;
+  /** In session on the word of the host; the server's own word is still to come. */
+  #hasJoined = false;
+  /** The server's word, on its way to the listeners. */
+  #outcome: Outcome | undefined;
+  /** Why a new stream had to be begun, and what that lost. */
+  #restart: { reason: OutcomeReason; sent: number } | undefined;
+  readonly #sessionWaiters = new Waiters<SessionActive>();
+  readonly #hostWaiters = new Waiters<ClientHost>();
+  readonly #drainWaiters = new Waiters<true>();
+
+  /**
+   * @param address WebSocket address of the server, or anything relative to the page. Default: the page's own origin.
+   * @param environment Not for applications: what stands for the page in tests and in Node.
+   * @throws {TypeError} when the address is none.
+   */
+  constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
+    const { worker, fromClient, fresh, skipResume, start, timeoutMs } = options;
+    this.#askOptions = timeoutMs === undefined ? {} : { timeoutMs };
+    this.#asks = new Asks((asked) => {
+      this.#stream.cancel(asked);
+    });
+    this.#stream = new TabStream(
+      {
+        post: (link, envelope) => this.#host?.up(link, envelope),
+        message: (type, args) => {
+          this.#emit(type, args);
+        },
+        volatile: (type, args) => {
+          this.#emit(type, args);
+        },
+        ask: (asked, type, args) => {
+          this.#print('asked', type);
+          this.#answers.give(this.#stream, asked, type, args).catch(report);
+        },
+        // The answer comes too late, which harms nobody.
+        cancel: () => undefined,
+        answered: (asked, error, value) => this.#asks.settle(asked, error, value),
+        attached: (outcome) => {
+          this.#attached(outcome);
+        },
+        drained: () => {
+          this.#drainWaiters.resolve(true);
+        },
+        restarted: (reason, sent) => {
+          this.#restarted(reason, sent);
+        },
+        storeLost: () => {
+          if (this.#outcome !== undefined) this.#outcome.reason = 'store-lost';
+        },
+        closed: (why) => {
+          this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: why });
+        },
+      },
+      TAB_LIMITS,
+      randomID,
+    );
+    if (environment === undefined && typeof document === 'undefined') {
+      this.#state = { name: 'offline' };
+      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'there is no browser here');
+      return;
+    }
+    this.#state = { name: 'connecting', attempt: 0 };
+    const socketAddress = toSocketAddress(address);
+    this.#host = new HostConnection({
+      start,
+      environment: environment ?? browserEnvironment(socketAddress, worker),
+      hello: {
+        kind: 'hello',
+        protocol: PORT_PROTOCOL,
+        build: BUILD,
+        lock: `webgram-tab-${randomID()}`,
+        address: socketAddress,
+        fresh: fresh ?? skipResume ?? false,
+        fromClient: fromClient ?? null,
+      },
+      welcomed: (host) => {
+        this.#hostInfo = host;
+        this.#hasHeardHost = false;
+        // It takes what was sent before there was a host, link or no link.
+        this.#stream.attach(0);
+        this.#hostWaiters.resolve(host);
+      },
+      receive: (message) => {
+        this.#receive(message);
+      },
+      missing: (reason, retryAtMs) => {
+        this.#setState({ name: 'waiting', retryAtMs, reason });
+      },
+      failed: (reason) => {
+        this.#end({ name: 'closed', code: 'WEBGRAM_NO_HOST', reason });
+      },
+    });
+  }
+
+  /** Where the client stands; `$state` tells of every change. */
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** The identity in use; `undefined` until the server has given it a session. */
+  get identity(): ClientIdentity | undefined {
+    return this.#identity;
+  }
+
+  /** The host that serves this tab; `undefined` until one is found. */
+  get host(): ClientHost | undefined {
+    return this.#hostInfo;
+  }
+
+  /**
+   * Sends a message: once and in order, whatever happens to the socket. Arguments are copied at once.
+   *
+   * @returns False when what the server has not acknowledged is over the mark (1 MiB or 1,000 messages): the message was
+   * taken all the same, but it is time to wait for `drained()`. False as well when the client has ended, and then the
+   * message goes nowhere.
+   * @throws {TypeError} when the type begins with `$` or is no type.
+   * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE` or `WEBGRAM_MESSAGE_TOO_LARGE`.
+   */
+  send<T extends SendTypeOf<ServerMessages<A>>>(type: T, ...args: ArgsOf<ServerMessages<A>, T>): boolean {
+    const message = prepareMessage(type, args);
+    if (this.#error !== undefined) return false;
+    this.#print('sends', type);
+    return this.#stream.send(type, message.args, message.bytes);
+  }
+
+  /**
+   * Sends a message that expects one answer.
+   *
+   * @returns Settles with the answer. Rejects with an `AskError` when that is an error, with `WEBGRAM_TIMEOUT` when none
+   * has come in 10 s (waiting for the link does not count), and with `WEBGRAM_GAP`, `WEBGRAM_DENIED` or `WEBGRAM_CLOSED`
+   * when none can come any more; in those cases nobody knows whether the server has handled it.
+   */
+  ask<T extends TypeOf<ServerMessages<A>>>(
+    type: T,
+    ...args: ArgsOf<ServerMessages<A>, T>
+  ): Promise<ResultOf<ServerMessages<A>, T>> {
+    return this.#ask({}, type, args) as Promise<ResultOf<ServerMessages<A>, T>>;
+  }
+
+  /** Returns `ask` with a time-out in ms or an `AbortSignal`. */
+  with(options: AskOptions): { ask: Client<A>['ask'] } {
+    return {
+      ask: (type, ...args) => this.#ask(options, type, args) as Promise<never>,
+    };
+  }
+
+  /** Listens for an event, or for a message of the server. @returns The function that takes the listener away. */
+  on<E extends keyof ClientEvents>(event: E, listener: ClientEvents[E]): () => void;
+  on<T extends TypeOf<PageMessages<A>>>(
+    type: T,
+    listener: (...args: ArgsOf<PageMessages<A>, T>) => unknown,
+  ): () => void;
+  on(type: string, listener: Listener): () => void {
+    return this.#listeners.on(checkListened(type), listener);
+  }
+
+  /** Like `on`, for one call. */
+  once<E extends keyof ClientEvents>(event: E, listener: ClientEvents[E]): () => void;
+  once<T extends TypeOf<PageMessages<A>>>(
+    type: T,
+    listener: (...args: ArgsOf<PageMessages<A>, T>) => unknown,
+  ): () => void;
+  once(type: string, listener: Listener): () => void {
+    return this.#listeners.once(checkListened(type), listener);
+  }
+
+  /**
+   * Waits until the client is in session.
+   *
+   * @throws {WebgramError} `WEBGRAM_ABORTED`; and when it can never be: `WEBGRAM_DENIED`, `WEBGRAM_CLOSED`,
+   * `WEBGRAM_NO_HOST`, `WEBGRAM_NO_BROWSER`.
+   */
+  waitForSession({ signal }: { signal?: AbortSignal } = {}): Promise<SessionActive> {
+    return this.#wait(
+      this.#sessionWaiters,
+      this.#state.name === 'active' ? this.#session : undefined,
+      signal,
+    );
+  }
+
+  /**
+   * Waits until the host is found; never for the server.
+   *
+   * @throws {WebgramError} as `waitForSession` does.
+   */
+  waitForHost({ signal }: { signal?: AbortSignal } = {}): Promise<ClientHost> {
+    return this.#wait(this.#hostWaiters, this.#hostInfo, signal);
+  }
+
+  /** Waits until `send` would return true again. @throws {WebgramError} as `waitForSession` does. */
+  async drained({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#wait(this.#drainWaiters, this.#stream.isFull ? undefined : true, signal);
+  }
+
+  /**
+   * Ends this client. The session lives on, and what was sent before still arrives; asks reject with `WEBGRAM_CLOSED`.
+   * Idempotent.
+   */
+  close(): void {
+    this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: 'closed' });
+  }
+
+  #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
+    const message = prepareMessage(type, args);
+    if (this.#error !== undefined || options.signal?.aborted) {
+      return this.#wait(new Waiters(), undefined, options.signal);
+    }
+    this.#print('asks', type);
+    const asked = this.#stream.ask(type, message.args, message.bytes);
+    return this.#asks.add(asked, { ...this.#askOptions, ...options });
+  }
+
+  /** @param value What is waited for, when it is there already. */
+  #wait<T>(waiters: Waiters<T>, value: T | undefined, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    return value === undefined ? waiters.add(signal) : Promise.resolve(value);
+  }
+
+  #receive(message: HostMessage): void {
+    switch (message.kind) {
+      case 'state':
+        this.#onHostState(message.state, message.identity ?? undefined);
+        break;
+      case 'link':
+        this.#stream.attach(message.link);
+        break;
+      case 'down':
+        this.#stream.receive(message.link, message.envelope);
+        break;
+      case 'notice':
+        this.#notice(message);
+    }
+  }
+
+  #onHostState(state: LinkState, identity: IdentityInfo | undefined): void {
+    const isFirstWord = !this.#hasHeardHost;
+    this.#hasHeardHost = true;
+    this.#identity = identity;
+    if (state.name === 'denied') this.#end(state);
+    else if (state.name !== 'active') {
+      this.#hasJoined = false;
+      this.#setState(state);
+    } else if (isFirstWord && this.#session === undefined) {
+      // Other tabs are in session, so this one is too. Everyone else waits for the server's word.
+      this.#hasJoined = true;
+      this.#enter({ resumed: true, reason: 'joined', gap: { sent: 0, received: 0 } });
+    }
+  }
+
+  #attached(outcome: Outcome): void {
+    const restart = this.#restart;
+    this.#restart = undefined;
+    if (restart !== undefined) {
+      outcome.reason = restart.reason;
+      outcome.gap.sent += restart.sent;
+    }
+    this.#outcome = outcome;
+    // The stream may add that commits were lost.
+    queueMicrotask(() => {
+      if (this.#outcome !== outcome || this.#error !== undefined) return;
+      this.#outcome = undefined;
+      const isTold = this.#hasJoined && outcome.reason === 'joined';
+      this.#hasJoined = false;
+      if (isTold) this.#setState({ name: 'active' });
+      else this.#enter(outcome);
+    });
+  }
+
+  #enter(outcome: Outcome): void {
+    const sessionID = this.#identity?.sessionID;
+    if (sessionID === undefined) return;
+    const session = { sessionID, ...outcome };
+    this.#session = session;
+    this.#setState({ name: 'active' });
+    this.#sessionWaiters.resolve(session);
+    this.#emit('$session-active', [session]);
+  }
+
+  #restarted(reason: OutcomeReason, sent: number): void {
+    this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
+    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'the server has forgotten this tab'));
+    this.#drainWaiters.resolve(true);
+  }
+
+  #notice({ code, message }: ClientNotice): void {
+    // eslint-disable-next-line no-console -- nobody listens, and this must not go unnoticed
+    if (this.#listeners.of('$notice').length === 0) console.warn('webgram', code, message);
+    this.#emit('$notice', [{ code, message }]);
+  }
+
+  #end(state: ClientState & { name: 'denied' | 'closed' }): void {
+    if (this.#error !== undefined) return;
+    const error = new WebgramError(state.name === 'denied' ? 'WEBGRAM_DENIED' : state.code, state.reason);
+    this.#error = error;
+    this.#host?.close();
+    this.#setState(state);
+    this.#asks.rejectAll(error);
+    for (const waiters of [this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters])
+      waiters.reject(error);
+  }
+
+  #setState(state: ClientState): void {
+    if (this.#state.name === 'active' && state.name === 'active') return;
+    this.#state = state;
+    this.#asks.setActive(state.name === 'active');
+    this.#emit('$state', [state]);
+  }
+
+  /** Every listener runs, whatever the others throw. */
+  #emit(type: string, args: unknown[]): void {
+    this.#print('gets', type, this.#state.name);
+    for (const listener of this.#listeners.of(type)) {
+      try {
+        const result = listener(...args);
+        if (result instanceof Promise) result.catch(report);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+
+  #print(...words: string[]): void {
+    // eslint-disable-next-line no-console -- the application has asked for it
+    if (this.debug) console.debug('webgram', ...words);
+  }
+}
+
+function checkListened(type: string): string {
+  if (UNKNOWN_EVENT.test(type)) throw new TypeError(`there is no event '${type}'`);
+  return type;
+}
+
+/** 16 random bytes in base64url. */
+function randomID(): string {
+  const bytes = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16)));
+  return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}

@@ -1,0 +1,38 @@
+import type { HostToTab } from '../worker/host/port-protocol.ts';
+
+/** A host's port, with the first message that came over it. */
+export interface FoundHost {
+  port: HostPort;
+  welcome: HostToTab & { kind: 'welcome' };
+  /** Why it is this host. */
+  why: string;
+}
+
+/** What a tab uses of a `MessagePort`. */
+export interface HostPort {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the event types of browsers and Node differ
+  onmessage: ((event: any) => void) | null;
+  postMessage(message: unknown): void;
+  close(): void;
+}
+
+/** What a tab has around it: a browser's page, or what stands for it in Node and in tests. */
+export interface TabEnvironment {
+  /** @throws with the reason in its message, when no host can serve this tab. */
+  findHost: () => Promise<FoundHost>;
+  /** Takes a Web Lock, which the host watches. @returns Releases it. */
+  holdLock: (name: string) => Promise<() => void>;
+  /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */
+  watchLock: (name: string, gone: () => void) => () => void;
+  /** @returns Stops listening. */
+  listen: (page: PageListener) => () => void;
+}
+
+export interface PageListener {
+  /** The page was focused or shown, or the network came back. */
+  wake: () => void;
+  /** The page goes into the back-forward cache, or away. */
+  hide: () => void;
+  /** The page came back from the back-forward cache. */
+  show: () => void;
+}

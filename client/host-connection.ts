@@ -1,0 +1,166 @@
+import { delayMs } from 'webgram';
+import type { TabUp } from 'webgram';
+import type { HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
+import type { FoundHost, TabEnvironment } from './environment.ts';
+import type { ClientHost } from './state.ts';
+
+/** A host that lived this long, in ms, is replaced at once when it dies. */
+const STABLE_MS = 10_000;
+
+type Hello = TabToHost & { kind: 'hello' };
+/** What a host says to a tab that it serves. */
+export type HostMessage = HostToTab & { kind: 'state' | 'link' | 'down' | 'notice' };
+
+export interface HostConnectionOptions {
+  /** Nothing is done before. */
+  start: Promise<unknown> | undefined;
+  environment: TabEnvironment;
+  /** What is said to a host first. Its `lock` is taken before, and `fresh` is for the first host only. */
+  hello: Hello;
+  /** A host that knows nothing of this tab yet takes envelopes from here on. */
+  welcomed: (host: ClientHost) => void;
+  receive: (message: HostMessage) => void;
+  /** No host can be found; it is looked for again at `retryAtMs`. */
+  missing: (reason: string, retryAtMs: number) => void;
+  /** No host serves this tab. Final. */
+  failed: (reason: string) => void;
+}
+
+/**
+ * The tab's way to its host: finds it, says hello, and finds another when it has died or the page comes back from the
+ * back-forward cache. What is posted while there is none is dropped; the stream offers it again at `welcomed`.
+ */
+export class HostConnection {
+  readonly #options: HostConnectionOptions;
+  #host: FoundHost | undefined;
+  /** Of the host that this tab has said hello to; `undefined` before there was any. */
+  #incarnation: string | undefined;
+  #firstWords: Hello;
+  #failures = 0;
+  #foundMs = 0;
+  /** Counts searches, so that one that was overtaken gives up. */
+  #search = 0;
+  #releaseLock: (() => void) | undefined;
+  #stopWatching: (() => void) | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #stopListening: () => void;
+
+  constructor(options: HostConnectionOptions) {
+    this.#options = options;
+    this.#firstWords = options.hello;
+    this.#stopListening = options.environment.listen({
+      wake: () => {
+        this.#post({ kind: 'wake' });
+      },
+      hide: () => {
+        this.#letGo();
+      },
+      show: () => {
+        this.#letGo();
+        this.#find();
+      },
+    });
+    this.#find();
+  }
+
+  /** Hands an envelope to the host, for the link of that number. */
+  up(link: number, envelope: TabUp): void {
+    this.#post({ kind: 'up', link, envelope });
+  }
+
+  /** The host finishes what it was handed. */
+  close(): void {
+    this.#post({ kind: 'close' });
+    this.#letGo();
+    this.#dropHost();
+    this.#stopListening();
+  }
+
+  #post(message: TabToHost): void {
+    this.#host?.port.postMessage(message);
+  }
+
+  #find(): void {
+    const search = ++this.#search;
+    this.#run(search).catch((error: unknown) => {
+      if (search === this.#search) this.#missed(error as Error);
+    });
+  }
+
+  /** There is no host, or no longer: look again, unless there never was one. */
+  #missed({ message }: Error): void {
+    this.#letGo();
+    const { failed, missing } = this.#options;
+    if (this.#incarnation === undefined) {
+      failed(message);
+      return;
+    }
+    if (Date.now() - this.#foundMs >= STABLE_MS) this.#failures = 0;
+    this.#foundMs = Infinity;
+    const waitMs = delayMs(this.#failures++, Math.random());
+    this.#retryTimer = setTimeout(() => {
+      this.#find();
+    }, waitMs);
+    missing(message, Date.now() + waitMs);
+  }
+
+  async #run(search: number): Promise<void> {
+    const { environment, start } = this.#options;
+    await start;
+    // Before hello: a host that finds the lock free takes the tab for dead.
+    const release = await environment.holdLock(this.#firstWords.lock);
+    if (search !== this.#search) {
+      release();
+      return;
+    }
+    this.#releaseLock = release;
+    const host = await environment.findHost();
+    if (search !== this.#search) {
+      host.port.close();
+      return;
+    }
+    this.#dropHost();
+    this.#host = host;
+    this.#incarnation = '';
+    this.#foundMs = Date.now();
+    host.port.onmessage = ({ data }: { data: HostToTab }) => {
+      if (host === this.#host) this.#receive(host, data);
+    };
+    this.#receive(host, host.welcome);
+  }
+
+  #receive(host: FoundHost, message: HostToTab): void {
+    if (message.incarnation !== this.#incarnation) {
+      // WebKit runs a worker's script again with fresh memory on the same ports, without a sign (WebKit/WebKit#71486).
+      this.#incarnation = message.incarnation;
+      this.#hello(host, message.incarnation);
+    }
+    if (message.kind === 'ping') this.#post({ kind: 'pong', n: message.n });
+    else if (message.kind === 'refused') this.#options.failed(message.message);
+    else if (message.kind !== 'welcome') this.#options.receive(message);
+  }
+
+  #hello(host: FoundHost, incarnation: string): void {
+    const { environment, welcomed } = this.#options;
+    this.#stopWatching?.();
+    this.#stopWatching = environment.watchLock(incarnation, () => {
+      if (host === this.#host) this.#missed(new Error('the host has died'));
+    });
+    this.#post(this.#firstWords);
+    this.#firstWords = { ...this.#firstWords, fresh: false };
+    welcomed({ ...host.welcome.host, role: 'follower', why: host.why });
+  }
+
+  /** Gives up whatever would keep the page out of the back-forward cache, or a dead host alive. */
+  #letGo(): void {
+    this.#search += 1;
+    clearTimeout(this.#retryTimer);
+    this.#stopWatching?.();
+    this.#releaseLock?.();
+  }
+
+  #dropHost(): void {
+    this.#host?.port.close();
+    this.#host = undefined;
+  }
+}

@@ -1,0 +1,12 @@
+export { Client } from './client.ts';
+export type { ClientOptions, PageAnswersOf } from './client.ts';
+export type {
+  ClientEvents,
+  ClientHost,
+  ClientIdentity,
+  ClientNotice,
+  ClientState,
+  SessionActive,
+} from './state.ts';
+export { AskError, WebgramError } from 'webgram';
+export type { AnyApp, AppShape, AskOptions, ErrorCode, Outcome, OutcomeReason } from 'webgram';

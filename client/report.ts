@@ -1,0 +1,6 @@
+/** Reports what a function of the application has thrown, as if nobody had called it, and goes on. */
+export function report(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,25 @@
+import { Client } from '../index.ts';
+
+/** What the script tag gives the page. */
+export interface Webgram {
+  /** Made at once, unless the tag has `data-manual`. */
+  client: Client | undefined;
+  Client: typeof Client;
+  /** Resolves when the host is found, rejects when there is none; never waits for the server. */
+  ready: Promise<unknown>;
+}
+
+declare global {
+  var webgram: Webgram;
+}
+
+// Only a classic script has it, and only while it runs.
+const { async, dataset } = document.currentScript as HTMLScriptElement;
+// The page's own scripts come after this one: what arrives before they listen would be lost.
+const start = async ? undefined : new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
+const client = 'manual' in dataset ? undefined : new Client(dataset['url'], { start });
+const ready = Promise.resolve(client?.waitForHost());
+// Who does not ask is not told twice: the state says it as well.
+ready.catch(() => undefined);
+
+globalThis.webgram = { client, Client, ready };

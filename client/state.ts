@@ -1,0 +1,63 @@
+import type { ErrorCode, OutcomeReason } from 'webgram';
+
+/**
+ * Where a client stands.
+ *
+ * - `connecting`: the host is looked for, or the link is being made; `attempt` counts from 0.
+ * - `active`: in session.
+ * - `waiting`: the link is down and is tried again at `retryAtMs` (ms since 1970), or earlier when the page is focused or
+ *   comes online.
+ * - `offline`: there is no browser here, and nothing is ever sent.
+ * - `denied` (final): the server has ended the session, authenticated; `reason` is its word.
+ * - `closed` (final): `code` is `WEBGRAM_CLOSED` after `close()` of this client or of its conn at the server, and
+ *   `WEBGRAM_NO_HOST` when this browser or page cannot run the host; `reason` says it in words.
+ */
+export type ClientState =
+  | { name: 'connecting'; attempt: number }
+  | { name: 'active' }
+  | { name: 'waiting'; retryAtMs: number; reason: string }
+  | { name: 'offline' }
+  | { name: 'denied'; reason: string }
+  | { name: 'closed'; code: ErrorCode; reason: string };
+
+/** What `$session-active` tells: always, at the first time and after every interruption. */
+export interface SessionActive {
+  sessionID: number;
+  /** The same session as before, or as in an earlier visit. */
+  resumed: boolean;
+  reason: OutcomeReason;
+  /**
+   * Messages that are known to be lost, or of which nobody knows whether they were handled: of those sent, and of those
+   * that should have been received.
+   */
+  gap: { sent: number; received: number };
+}
+
+/** The identity that this tab speaks with, as far as anybody may know it. */
+export interface ClientIdentity {
+  sessionID: number;
+  /** `memory`: the browser refused to keep the key; it ends with the host. */
+  storage: 'persistent' | 'memory';
+}
+
+/** The host that serves this tab. */
+export interface ClientHost {
+  kind: 'shared-worker' | 'leader-tab' | 'in-process';
+  /** A tab can lead others; a worker leads all of them. */
+  role: 'leader' | 'follower';
+  /** Why it is this host. */
+  why: string;
+}
+
+/** News that is no state, such as `WEBGRAM_SERVER_KEY_CHANGED`. */
+export interface ClientNotice {
+  code: string;
+  message: string;
+}
+
+/** Events of a client, with the arguments of their listeners. */
+export interface ClientEvents {
+  $state: (state: ClientState) => unknown;
+  '$session-active': (session: SessionActive) => unknown;
+  $notice: (notice: ClientNotice) => unknown;
+}

@@ -1,0 +1,44 @@
+// The plus-one server with windows in it, for tests: `webgram-sessions serve e2e/kit/app.mjs`.
+import { subscribe } from 'node:diagnostics_channel';
+import plusOneServer from '../../dist/examples/plus-one-server.js';
+
+/** How long `slowly` holds the session, in ms. */
+const SLOWLY_MS = 150;
+
+// Every story runs under the policy that the product promises to work with.
+subscribe('http.server.request.start', (message) => {
+  const { response } = /** @type {{ response: import('node:http').ServerResponse }} */ (message);
+  response.setHeader('Content-Security-Policy', "default-src 'self'");
+});
+
+/** @param {import('webgram-sessions/server').Server} server */
+export default function app(server) {
+  plusOneServer(/** @type {any} */ (server));
+
+  /** @returns {import('./test-server.ts').Stats} */
+  server.answer.stats = () => ({
+    sockets: server.sockets,
+    sessions: server.sessions.live.size,
+    conns: [...server.connections].filter(({ isOnline }) => isOnline).length,
+  });
+
+  /** Counts, so that an ask which was lost or worked twice shows. */
+  server.answer.count = async (conn) => {
+    const count = Number(conn.sessionData.count ?? 0) + 1;
+    conn.sessionData.count = count;
+    await conn.save();
+    return count;
+  };
+
+  /** The same with time in it, so that a kill hits it in the middle. */
+  server.answer.countSlowly = async (conn) => {
+    const count = Number(conn.sessionData.count ?? 0) + 1;
+    conn.sessionData.count = count;
+    await new Promise((resolve) => setTimeout(resolve, SLOWLY_MS));
+    await conn.save();
+    console.log('counted');
+    return count;
+  };
+
+  server.answer.data = (conn) => ({ ...conn.sessionData });
+}

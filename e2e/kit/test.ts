@@ -1,0 +1,69 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test as base, type BrowserContext, type Page } from '@playwright/test';
+import { FaultProxy } from '../faults/proxy.ts';
+import { waitForSession } from './page.ts';
+import { TestServer } from './test-server.ts';
+
+interface Fixtures {
+  /** Runs from the start of the test, with a database of its own. */
+  server: TestServer;
+  /** In front of the server; pages come through it. */
+  wire: FaultProxy;
+  /** Opens browsers on a profile that outlives them; all are closed and removed after the test. */
+  profiles: Profiles;
+}
+
+export interface Profiles {
+  /** @returns The folder of a new profile. */
+  create(): Promise<string>;
+  /** Opens a browser on it; close that before opening another. */
+  open(folder: string): Promise<BrowserContext>;
+}
+
+/** Playwright's `test`, with a server and a proxy for each test. */
+export const test = base.extend<Fixtures>({
+  server: async ({}, use) => {
+    const server = await TestServer.prepare();
+    await server.start();
+    await use(server);
+    await server.dispose();
+  },
+  wire: async ({ server }, use) => {
+    const proxy = await FaultProxy.start({ target: () => server.port });
+    await use(proxy);
+    await proxy.close();
+  },
+  profiles: async ({ playwright, browserName, launchOptions, contextOptions }, use) => {
+    const contexts: BrowserContext[] = [];
+    const folders: string[] = [];
+    await use({
+      async create() {
+        const folder = await mkdtemp(path.join(tmpdir(), 'webgram-profile-'));
+        folders.push(folder);
+        return folder;
+      },
+      async open(folder) {
+        const context = await playwright[browserName].launchPersistentContext(folder, {
+          ...contextOptions,
+          ...launchOptions,
+        });
+        contexts.push(context);
+        return context;
+      },
+    });
+    for (const context of contexts) await context.close();
+    for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  },
+});
+
+export { expect } from '@playwright/test';
+
+/** Opens the plus-one page in a new tab and waits until it is in session. */
+export async function openTab(context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(url);
+  await waitForSession(page);
+  return page;
+}

@@ -1,0 +1,18 @@
+import type { PayloadCodec } from './payload.ts';
+
+/** What ends the name of a subprotocol whose frames are sealed. */
+const SUFFIX = '.sealed';
+
+/**
+ * Whether the frames of a subprotocol are sealed, that is encrypted, and not only tagged.
+ *
+ * The name is part of what both ends sign, so nobody can talk them out of it. PROTOCOL.md, "Sealed frames".
+ */
+export function isSealed(subprotocol: string): boolean {
+  return subprotocol.endsWith(SUFFIX);
+}
+
+/** The name of the subprotocol that seals payloads of a codec. */
+export function sealedName(codec: PayloadCodec): string {
+  return codec.subprotocol + SUFFIX;
+}

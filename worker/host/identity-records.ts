@@ -1,0 +1,83 @@
+import type { Bytes } from 'webgram';
+
+/** Version of the records in a key store. A record of a later version is left alone. */
+export const RECORD_VERSION = 1;
+
+/** What a browser keeps about one server address. Fields that this version does not know are kept. */
+export interface ServerRecord {
+  version: typeof RECORD_VERSION;
+  /** Public server keys that were seen with a verified answer, 65 bytes each; at most two. */
+  pins: Bytes[];
+  /** `localID` of the identity in use, by storeID in base64url. */
+  active: Record<string, string>;
+}
+
+/** One identity. Fields that this version does not know (account, label, next key) are kept. */
+export interface IdentityRecord {
+  version: typeof RECORD_VERSION;
+  /** Names the identity in this browser: 16 random bytes in base64url. Never sent. */
+  localID: string;
+  /** The store that knows it, in base64url. */
+  storeID: string;
+  /** Uncompressed P-256 point, 65 bytes. */
+  publicKey: Bytes;
+  /** What the platform's key maker made: in browsers a `CryptoKey` that cannot be exported. */
+  privateKey: unknown;
+  /** `null` until the first verified `session-ok`. */
+  sessionID: number | null;
+  createdAtMs: number;
+  /** Present when the server did not accept it, or its key no longer works. Kept, not used. */
+  setAside?: { reason: string; atMs: number };
+  /** The user id that the session is bound to. */
+  account?: string;
+}
+
+/** All keys of one server address begin with this. No normalised address contains a space. */
+export function addressPrefix(address: string): string {
+  return `${address} `;
+}
+
+export function serverKey(address: string): string {
+  return `${addressPrefix(address)}server`;
+}
+
+export function identityKey(address: string, storeID: string, localID: string): string {
+  return `${addressPrefix(address)}identity ${storeID} ${localID}`;
+}
+
+/** @returns `newer` for a record of a later version, `undefined` for none or one that cannot be understood. */
+export function parseServerRecord(value: unknown): ServerRecord | 'newer' | undefined {
+  const record = parseVersioned(value);
+  if (record === undefined || record === 'newer') return record;
+  const { pins, active } = record;
+  if (!Array.isArray(pins) || !pins.every(isPoint)) return undefined;
+  if (typeof active !== 'object' || active === null) return undefined;
+  if (!Object.values(active).every((localID) => typeof localID === 'string')) return undefined;
+  return record as unknown as ServerRecord;
+}
+
+/** @returns `newer` for a record of a later version, `undefined` for none or one that cannot be understood. */
+export function parseIdentityRecord(value: unknown): IdentityRecord | 'newer' | undefined {
+  const record = parseVersioned(value);
+  if (record === undefined || record === 'newer') return record;
+  const { localID, storeID, publicKey, sessionID } = record;
+  const isIdentity =
+    typeof localID === 'string' &&
+    typeof storeID === 'string' &&
+    isPoint(publicKey) &&
+    (sessionID === null || Number.isSafeInteger(sessionID)) &&
+    typeof record['createdAtMs'] === 'number';
+  return isIdentity ? (record as unknown as IdentityRecord) : undefined;
+}
+
+function parseVersioned(value: unknown): Record<string, unknown> | 'newer' | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const record = value as Record<string, unknown>;
+  const { version } = record;
+  if (typeof version === 'number' && version > RECORD_VERSION) return 'newer';
+  return version === RECORD_VERSION ? record : undefined;
+}
+
+function isPoint(value: unknown): boolean {
+  return value instanceof Uint8Array && value.length === 65 && value[0] === 4;
+}

@@ -1,0 +1,26 @@
+import { Hub } from './hub.ts';
+import type { HostPlatform } from './platform.ts';
+
+/** A host in the same process as its tabs: for Node, and for tests. */
+export interface InProcessHost {
+  readonly hub: Hub;
+  /** Returns a tab's end of a new port. It keeps a Node process alive until it is closed. */
+  connect(): MessagePort;
+  close(): void;
+}
+
+/** Starts a host in this process. */
+export function createInProcessHost(platform: Omit<HostPlatform, 'kind'>): InProcessHost {
+  const hub = new Hub({ ...platform, kind: 'in-process' });
+  return {
+    hub,
+    connect() {
+      const { port1, port2 } = new MessageChannel();
+      hub.connect(port1);
+      return port2;
+    },
+    close() {
+      hub.close();
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import type { TabDown, TabUp } from 'webgram';
+
+/**
+ * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
+ *
+ * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
+ */
+export const PORT_PROTOCOL = 1;
+
+/** How far the host has come with the link of the tab's identity. Final: `denied`. */
+export type LinkState =
+  | { name: 'connecting'; attempt: number }
+  | { name: 'active' }
+  | { name: 'waiting'; retryAtMs: number; reason: string }
+  | { name: 'denied'; reason: string };
+
+/** The public half of an identity, as tabs see it. */
+export interface IdentityInfo {
+  sessionID: number;
+  /** `memory`: the browser refused to keep the key; it ends with the host. */
+  storage: 'persistent' | 'memory';
+}
+
+export type TabToHost =
+  /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
+  | {
+      kind: 'hello';
+      protocol: number;
+      build: string;
+      lock: string;
+      /** WebSocket address of the server. */
+      address: string;
+      /** Start with a new identity instead of the stored one (`skipResume` of the original package). */
+      fresh: boolean;
+      /** Passed to the server when a session is created. */
+      fromClient: Record<string, unknown> | null;
+    }
+  /**
+   * One envelope of the tab's stream, for the link of that number; 0 while the tab knows of none. The host
+   * keeps the last attach and what follows it, so that it can finish for a tab that has gone, and forwards
+   * only what was meant for the link it has.
+   */
+  | { kind: 'up'; link: number; envelope: TabUp }
+  /** The page was focused, shown or came online: retry now, or probe the link. */
+  | { kind: 'wake' }
+  /** The tab's client was closed: finish for it, as when the tab had gone. */
+  | { kind: 'close' }
+  | { kind: 'pong'; n: number };
+
+/** Every message names the incarnation; another one means that the host's memory is gone. */
+export type HostToTab = { incarnation: string } & (
+  | { kind: 'welcome'; protocol: number; build: string; host: HostInfo }
+  /** The host cannot serve; the tab has to find another one. `code` is an error code. */
+  | { kind: 'refused'; code: string; message: string }
+  | { kind: 'state'; state: LinkState; identity: IdentityInfo | null }
+  /** A link is on its way: attach to it now, so that the attach travels in the first flight. */
+  | { kind: 'link'; link: number }
+  | { kind: 'down'; link: number; envelope: TabDown }
+  /** `server-key-changed` and other news that is no state. */
+  | { kind: 'notice'; code: string; message: string }
+  | { kind: 'ping'; n: number }
+);
+
+export interface HostInfo {
+  kind: 'shared-worker' | 'leader-tab' | 'in-process';
+}

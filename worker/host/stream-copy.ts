@@ -1,0 +1,84 @@
+import type { AttachRefusal, TabDown, TabUp } from 'webgram';
+
+export type TabAttach = Extract<TabUp, { kind: 'attach' }>;
+export type NumberedUp = Extract<TabUp, { seq: number }>;
+
+/**
+ * The host's copy of a tab's stream: the last attach and the ups that nobody has acknowledged, so that it can finish
+ * for a tab that has gone. The tab remains the owner; losing the copy loses nothing while the tab lives.
+ */
+export class StreamCopy {
+  readonly tabID: string;
+  #attach: TabAttach;
+  #ups = new Map<number, NumberedUp>();
+  #last: number;
+  #acknowledged = 0;
+  /** How the server has refused the last attach. */
+  refusal: AttachRefusal | undefined;
+
+  constructor(attach: TabAttach) {
+    this.tabID = attach.tabID;
+    this.#attach = attach;
+    this.#last = attach.oldest - 1;
+  }
+
+  get attach(): TabAttach {
+    return this.#attach;
+  }
+
+  /** Ups that are to be offered again, in order. */
+  get ups(): NumberedUp[] {
+    return [...this.#ups.values()].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** Lowest number that is to be offered again; the next one when there is none. */
+  get oldest(): number {
+    return this.ups[0]?.seq ?? this.#last + 1;
+  }
+
+  /** Everything that was handed over is acknowledged. */
+  get isSettled(): boolean {
+    return this.#acknowledged >= this.#last;
+  }
+
+  /** Takes a later attach of the same tab; the tab offers its ups again behind it. */
+  attachAgain(attach: TabAttach): void {
+    const timeMs = Math.max(attach.seen.timeMs, this.#attach.seen.timeMs);
+    this.#attach = { ...attach, seen: { ...attach.seen, timeMs } };
+    this.#ups.clear();
+    this.#last = Math.max(this.#last, attach.oldest - 1);
+    this.refusal = undefined;
+  }
+
+  add(up: NumberedUp): void {
+    if (up.seq > this.#last) this.#last = up.seq;
+    if (up.seq > this.#acknowledged) this.#ups.set(up.seq, up);
+  }
+
+  /**
+   * Notes a server time that was heard behind an attach of this stream, for a server that asks later how old the stream
+   * is; the tab may never have heard of one.
+   */
+  heard(timeMs: number): void {
+    const { seen } = this.#attach;
+    if (timeMs > seen.timeMs) this.#attach = { ...this.#attach, seen: { ...seen, timeMs } };
+  }
+
+  receive(down: TabDown): void {
+    if (down.kind === 'ack' && 'timeMs' in down) {
+      this.heard(down.timeMs);
+      this.#acknowledge(down.ack);
+    } else if (down.kind === 'send' || down.kind === 'ask' || down.kind === 'answer') {
+      this.#acknowledge(down.ack);
+    } else if (down.kind === 'attached' && down.counter === this.#attach.counter) {
+      this.heard(down.timeMs);
+      this.refusal = typeof down.outcome === 'string' ? down.outcome : undefined;
+    }
+  }
+
+  #acknowledge(seq: number): void {
+    if (seq <= this.#acknowledged) return;
+    this.#acknowledged = seq;
+    for (const held of this.#ups.keys()) if (held <= seq) this.#ups.delete(held);
+  }
+}

@@ -1,0 +1,115 @@
+import type { TabUp } from 'webgram';
+import type { HostToTab, TabToHost } from './port-protocol.ts';
+import type { StreamCopy } from './stream-copy.ts';
+import { parseTabMessage } from './tab-message.ts';
+
+/** What a host uses of a `MessagePort`. */
+export interface PortLike {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the event types of browsers and Node differ
+  onmessage: ((event: any) => void) | null;
+  postMessage(message: unknown): void;
+  close(): void;
+}
+
+/** How long after its lock is free the last messages of a tab may come in, in ms: they travel another way. */
+export const LAST_MESSAGES_MS = 250;
+
+type Untagged<Message> = Message extends unknown ? Omit<Message, 'incarnation'> : never;
+
+export interface TabPortOptions {
+  port: PortLike;
+  incarnation: string;
+  watchLock: (lock: string, gone: () => void) => () => void;
+  after: (delayMs: number, callback: () => void) => () => void;
+  hello: (hello: TabToHost & { kind: 'hello' }) => void;
+  up: (link: number, up: TabUp) => void;
+  wake: () => void;
+  /** The tab has closed its client, or died. Messages that it posted before can still come in. */
+  gone: () => void;
+}
+
+/** One tab, as its host sees it. */
+export class TabPort {
+  readonly #options: TabPortOptions;
+  #lock: string | undefined;
+  #stopWatching: () => void = () => undefined;
+  /** Its lock is free: nothing is posted any more, lest it wakes a page in the back-forward cache. */
+  #isLeaving = false;
+  #isGone = false;
+  /** Copy of the tab's stream, from its first attach on. */
+  copy: StreamCopy | undefined;
+
+  constructor(options: TabPortOptions) {
+    this.#options = options;
+    options.port.onmessage = ({ data }: { data: unknown }) => {
+      const message = parseTabMessage(data);
+      if (message !== undefined) this.#receive(message);
+    };
+  }
+
+  /** The Web Lock that the tab holds, once it has said hello. */
+  get lock(): string | undefined {
+    return this.#lock;
+  }
+
+  /** @param message Everything in it is cloned. */
+  post(message: Untagged<HostToTab>): void {
+    if (this.#isLeaving) return;
+    this.#options.port.postMessage({ incarnation: this.#options.incarnation, ...message });
+  }
+
+  /** Forgets the port: the tab speaks over another one, or is refused. */
+  close(): void {
+    this.#isGone = true;
+    this.#stopWatching();
+    this.#options.port.onmessage = null;
+    this.#options.port.close();
+  }
+
+  #receive(message: TabToHost): void {
+    if (this.#lock === undefined) {
+      if (message.kind === 'hello') this.#hello(message);
+      return;
+    }
+    switch (message.kind) {
+      case 'hello':
+        // One a port.
+        break;
+      case 'up':
+        this.#options.up(message.link, message.envelope);
+        break;
+      case 'wake':
+        if (!this.#isGone) this.#options.wake();
+        break;
+      case 'close':
+        this.#gone();
+        break;
+      case 'pong':
+        break;
+    }
+  }
+
+  #hello(hello: TabToHost & { kind: 'hello' }): void {
+    const { after, watchLock } = this.#options;
+    this.#lock = hello.lock;
+    let cancelGrace: () => void = () => undefined;
+    const stopLock = watchLock(hello.lock, () => {
+      this.#isLeaving = true;
+      cancelGrace = after(LAST_MESSAGES_MS, () => {
+        this.#gone();
+      });
+    });
+    this.#stopWatching = () => {
+      cancelGrace();
+      stopLock();
+    };
+    this.#options.hello(hello);
+  }
+
+  #gone(): void {
+    if (this.#isGone) return;
+    this.#isLeaving = this.#isGone = true;
+    this.#stopWatching();
+    this.#options.gone();
+  }
+}
