@@ -415,6 +415,18 @@ test('close ends the client and nothing else: what was sent before still arrives
   expect(server.last.isOpen).toBe(true);
 });
 
+test('what was sent without a link arrives even when the client is closed before there is one', async () => {
+  server.isDown = true;
+  const page = new TestPage();
+  page.client.send('last words', 1);
+  await until(() => page.names.includes('waiting'));
+  page.client.close();
+  server.isDown = false;
+  host.clock.advance(20_000);
+  await until(() => session.handled.length === 1);
+  await server.last.up('detach');
+});
+
 test('the application at the server can close the connection', async () => {
   const { client } = new TestPage();
   await client.waitForSession();

@@ -4,7 +4,6 @@ import type {
   AppShape,
   ArgsOf,
   AskOptions,
-  Limits,
   Listener,
   MaybePromise,
   Outcome,
@@ -17,12 +16,13 @@ import type {
 } from 'webgram';
 import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { IdentityInfo, LinkState } from '../worker/host/port-protocol.ts';
+import { toSocketAddress } from './address.ts';
 import { browserEnvironment } from './browser-environment.ts';
 import type { TabEnvironment } from './environment.ts';
 import { BUILD } from './find-host.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostMessage } from './host-connection.ts';
-import { copyMessage } from './message-copy.ts';
+import { prepareMessage, TAB_LIMITS } from './outgoing.ts';
 import { PageAnswers } from './page-answers.ts';
 import { report } from './report.ts';
 import type {
@@ -59,15 +59,6 @@ export type PageAnswersOf<A extends AppShape> = {
   ) => MaybePromise<ResultOf<PageMessages<A>, T>>;
 };
 
-/** Those limits of the protocol that a tab needs: the whole list would only make the page part longer. */
-const LIMITS = {
-  maxFrameBytes: 1_048_576,
-  maxUnackedBytes: 1_048_576,
-  maxUnackedCount: 1_000,
-} satisfies Partial<Limits>;
-/** Room for type, number, acknowledgement and tag of a message, in bytes. */
-const ENVELOPE_BYTES = 1_000;
-const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
 const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice)$)/;
 
 /**
@@ -87,7 +78,7 @@ export class Client<A extends AppShape = AnyApp> {
   /** Best effort: what is sent while the client is not active, or lost with the socket, does not arrive. */
   readonly volatile: { send: Client<A>['send'] } = {
     send: (type, ...args) => {
-      const message = prepare(type, args);
+      const message = prepareMessage(type, args);
       this.#stream.volatile(type, message.args);
       return this.#state.name === 'active';
     },
@@ -161,7 +152,7 @@ export class Client<A extends AppShape = AnyApp> {
           this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: why });
         },
       },
-      LIMITS as Limits,
+      TAB_LIMITS,
       randomID,
     );
     if (environment === undefined && typeof document === 'undefined') {
@@ -227,7 +218,7 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE` or `WEBGRAM_MESSAGE_TOO_LARGE`.
    */
   send<T extends SendTypeOf<ServerMessages<A>>>(type: T, ...args: ArgsOf<ServerMessages<A>, T>): boolean {
-    const message = prepare(type, args);
+    const message = prepareMessage(type, args);
     if (this.#error !== undefined) return false;
     this.#print('sends', type);
     return this.#stream.send(type, message.args, message.bytes);
@@ -311,7 +302,7 @@ export class Client<A extends AppShape = AnyApp> {
   }
 
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
-    const message = prepare(type, args);
+    const message = prepareMessage(type, args);
     if (this.#error !== undefined || options.signal?.aborted) {
       return this.#wait(new Waiters(), undefined, options.signal);
     }
@@ -435,30 +426,9 @@ export class Client<A extends AppShape = AnyApp> {
   }
 }
 
-function prepare(type: string, args: unknown[]): { args: unknown[]; bytes: number } {
-  if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
-    throw new TypeError("'type' must have 1 to 256 characters and not begin with $");
-  }
-  const { value, bytes } = copyMessage(args);
-  if (bytes + ENVELOPE_BYTES > LIMITS.maxFrameBytes) {
-    throw new WebgramError(
-      'WEBGRAM_MESSAGE_TOO_LARGE',
-      `a message must fit into ${LIMITS.maxFrameBytes} bytes`,
-    );
-  }
-  return { args: value, bytes };
-}
-
 function checkListened(type: string): string {
   if (UNKNOWN_EVENT.test(type)) throw new TypeError(`there is no event '${type}'`);
   return type;
-}
-
-function toSocketAddress(address: string | URL = '/'): string {
-  const url = new URL(address, globalThis.location?.href);
-  url.protocol = url.protocol.replace('http', 'ws');
-  if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must begin with ws: or wss:");
-  return url.href;
 }
 
 /** 16 random bytes in base64url. */

@@ -1,8 +1,8 @@
 import type { HostToTab } from '../worker/host/port-protocol.ts';
 import type { FoundHost } from './environment.ts';
 
-/** How long a worker may take to speak, in ms. */
-export const HOST_TIMEOUT_MS = 3_000;
+/** How long a worker may take to speak, in ms. Nothing else can serve yet, so a busy machine is given its time. */
+export const HOST_TIMEOUT_MS = 10_000;
 
 /** Where servers of ours have the worker's script. */
 const WORKER_PATH = '/.well-known/webgram/';
@@ -15,7 +15,7 @@ export const BUILD = __WEBGRAM_WORKER_FILE__;
  * from `options.worker` otherwise or when the first cannot be had.
  *
  * @param address WebSocket address of the server.
- * @throws with the reason, when there is no SharedWorker, or none of the scripts runs and speaks within 3 s.
+ * @throws with the reason, when there is no SharedWorker, or none of the scripts runs and speaks within 10 s.
  */
 export async function findHost(address: string, worker?: string | URL): Promise<FoundHost> {
   if (typeof SharedWorker === 'undefined') throw new Error('there is no SharedWorker');

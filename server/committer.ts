@@ -63,6 +63,11 @@ export class Committer {
     return this.#isWanted ? this.#taken + 1 : this.#taken;
   }
 
+  /** The tag that the store must have now; `undefined` while a commit is on its way. */
+  get tag(): string | undefined {
+    return this.#isWriting ? undefined : this.#tag;
+  }
+
   get isIdle(): boolean {
     return !this.#isWanted && !this.#isWriting;
   }

@@ -5,6 +5,7 @@ export { attach } from './attach.ts';
 export type { Conn, Saved } from './conn.ts';
 export type { DataVersion } from './data-version.ts';
 export { concurrent } from './handlers.ts';
+export type { Lifetime } from './lifetime.ts';
 export type { LiveSession, Retention } from './live-session.ts';
 export { quietLogger } from './log.ts';
 export type { Logger } from './log.ts';
@@ -13,6 +14,7 @@ export type { ServerLimits, ServerOptions } from './options.ts';
 export { Server } from './server.ts';
 export type { Answers } from './server.ts';
 export { LevelStore } from './store/level-store.ts';
+export type { LevelStoreOptions } from './store/level-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export type {
   Commit,
@@ -22,6 +24,7 @@ export type {
   Lineage,
   NewSession,
   Store,
+  StoreChange,
   StoredSession,
   Visits,
 } from './store/store.ts';

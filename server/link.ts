@@ -32,6 +32,7 @@ import {
   type Views,
 } from 'webgram';
 import type { AddressLimits } from './address-limits.ts';
+import { endOfLife, type Lifetime } from './lifetime.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Logger } from './log.ts';
 import type { SessionLink } from './session-link.ts';
@@ -54,8 +55,9 @@ export interface LinkContext {
   crypto: Crypto;
   serverKey: SigningKey;
   store: Store;
-  sessions: Pick<Sessions, 'open'>;
+  sessions: Pick<Sessions, 'open' | 'expire'>;
   limits: Limits;
+  lifetime: Lifetime;
   addresses: AddressLimits;
   /** Server time in ms since 1970. */
   clock: () => number;
@@ -262,7 +264,7 @@ export class Link implements SessionLink {
     const { store, clock, addresses, limits } = this.#context;
     const found: { row?: KeyRow | undefined; keyID?: string | undefined } = {};
     const proof = await handshake.receive(text, async (keyID) => {
-      const row = (found.row = await store.findKey(keyID));
+      const row = (found.row = await this.#findKey(keyID));
       found.keyID = row && keyID;
       // Before anything that costs time. New sessions have a limit of their own.
       const isOver = addresses.hasFailedTooOften(this.address[0], found.keyID);
@@ -284,7 +286,21 @@ export class Link implements SessionLink {
       await this.#deny(handshake, (await store.findKey(proof.keyID))?.ended?.reason ?? 'unknown');
       return;
     }
-    await this.#accept(handshake, sessionID, generation, proof.kind === 'create');
+    const expiresAtMs = endOfLife(this.#context.lifetime, found.row?.createdMs ?? clock(), clock());
+    await this.#accept(handshake, sessionID, generation, expiresAtMs, proof.kind === 'create');
+  }
+
+  /** Finds a key; one whose lifetime is over becomes a tombstone at that. */
+  async #findKey(keyID: string): Promise<KeyRow | undefined> {
+    const { store, sessions, clock, lifetime } = this.#context;
+    const row = await store.findKey(keyID);
+    if (row?.createdMs === undefined) return row;
+    const { sessionID, createdMs, expiresAtMs = Infinity } = row;
+    // It may have been made when the options were others.
+    const lastMs = createdMs + lifetime.absoluteLifetimeMs;
+    if (Math.min(expiresAtMs, lastMs) > clock()) return row;
+    if (lastMs < expiresAtMs) await store.extend(sessionID, lastMs);
+    return (await sessions.expire(sessionID)) ? store.findKey(keyID) : row;
   }
 
   /** @returns `undefined` when it was denied. */
@@ -297,7 +313,9 @@ export class Link implements SessionLink {
     }
     const { keyID, publicKey, fromClient } = proof;
     const encoded = fromClient === null ? undefined : encodeJson(fromClient);
-    const created = await store.create({ keyID, publicKey, nowMs: clock(), fromClient: encoded });
+    const nowMs = clock();
+    const expiresAtMs = endOfLife(this.#context.lifetime, nowMs, nowMs);
+    const created = await store.create({ keyID, publicKey, nowMs, expiresAtMs, fromClient: encoded });
     if ('sessionID' in created) return created.sessionID;
     await this.#deny(handshake, created.ended);
     return undefined;
@@ -307,13 +325,14 @@ export class Link implements SessionLink {
     handshake: ServerHandshake,
     sessionID: number,
     generation: number,
+    expiresAtMs: number | undefined,
     isFirst: boolean,
   ): Promise<void> {
     const { sessions, limits, clock } = this.#context;
     const { answer, keys } = await handshake.accept({
       sessionID,
       serverTimeMs: clock(),
-      expiresInMs: null,
+      expiresInMs: expiresAtMs === undefined ? null : Math.max(0, expiresAtMs - clock()),
       // Spread, so that links that began together do not end together.
       maxLinkMs: Math.ceil(limits.maxLinkMs * (0.9 + 0.2 * Math.random())),
       generation,
@@ -502,6 +521,9 @@ class TooOften extends Error {}
 
 /** The session or the server was just ending: nothing is wrong, and the client comes again. */
 function isPassing(error: unknown): boolean {
+  // A store that is away has told the log itself.
+  if (error instanceof WebgramError && error.code.startsWith('WEBGRAM_STORE_') && error.retryable)
+    return true;
   return hasCode(error, 'WEBGRAM_CLOSED') || hasCode(error, 'WEBGRAM_SESSION_ENDED');
 }
 

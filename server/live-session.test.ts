@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Conn } from './conn.ts';
 import type { DataVersion } from './data-version.ts';
 import { concurrent, Handlers } from './handlers.ts';
+import { DEFAULT_LIFETIME } from './lifetime.ts';
 import { DEFAULT_RETENTION } from './live-session.ts';
 import type { SessionLink } from './session-link.ts';
 import { Sessions } from './sessions.ts';
@@ -134,6 +135,7 @@ describe('LiveSession', () => {
       clock: () => nowMs,
       limits: DEFAULT_LIMITS,
       retention: DEFAULT_RETENTION,
+      lifetime: DEFAULT_LIFETIME,
       handlers,
       log: SILENT,
       ...version,

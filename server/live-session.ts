@@ -25,6 +25,7 @@ import { Conn, encodeBody, type ConnPort, type SaveOptions, type SharedSession }
 import type { DataVersion } from './data-version.ts';
 import { currentRun, HandlerRun, within } from './handler-run.ts';
 import { isConcurrent, type Handlers } from './handlers.ts';
+import { endOfLife, extensionStepMs, type Lifetime } from './lifetime.ts';
 import type { Logger } from './log.ts';
 import { SessionData, type SystemData } from './session-data.ts';
 import type { SessionLink } from './session-link.ts';
@@ -50,6 +51,7 @@ export interface SessionContext extends DataVersion {
   clock: () => number;
   limits: Limits;
   retention: Retention;
+  lifetime: Lifetime;
   handlers: Handlers;
   log: Logger;
   /** The session has left this node's memory. */
@@ -124,6 +126,10 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #state: Life = { name: 'live' };
   /** Since when there is no link. */
   #idleSinceMs: number;
+  readonly #createdMs: number;
+  /** When its lifetime is over unless it is used, and what the store knows of that. */
+  #expiresAtMs: number | undefined;
+  #storedExpiresAtMs: number | undefined;
   /** Settles when a draining session has nothing left to do. */
   #drained: (() => void) | undefined;
 
@@ -131,6 +137,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.sessionID = stored.sessionID;
     this.life = stored.life;
     this.#context = context;
+    this.#createdMs = stored.createdMs;
+    this.#expiresAtMs = this.#storedExpiresAtMs = stored.expiresAtMs;
     this.#visits = { ...stored.visits };
     this.#data = new SessionData({ sessionID: stored.sessionID, fromClient, visits: this.#visits }, data);
     this.#committer = new Committer(stored, isUpgraded ? undefined : data, {
@@ -164,6 +172,51 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /** Whether it still serves: a session that has ended on this node is loaded anew. */
   get isLive(): boolean {
     return this.#state.name === 'live';
+  }
+
+  /** Whether its lifetime is over. */
+  isOver(nowMs: number): boolean {
+    return this.#expiresAtMs !== undefined && this.#expiresAtMs <= nowMs;
+  }
+
+  /** It is in use: that moves its end, and the store is told when it has moved far enough. */
+  #use(): void {
+    const { clock, lifetime } = this.#context;
+    const nowMs = clock();
+    // What is over stays over, until it is swept.
+    if (this.isOver(nowMs)) return;
+    this.#expiresAtMs = endOfLife(lifetime, this.#createdMs, nowMs);
+    const movedMs = Math.abs((this.#expiresAtMs ?? Infinity) - (this.#storedExpiresAtMs ?? Infinity));
+    if (movedMs >= extensionStepMs(lifetime)) void this.writeExtension();
+  }
+
+  /** Tells the store when its lifetime is over. Does not reject. */
+  async writeExtension(): Promise<void> {
+    if (this.#expiresAtMs === this.#storedExpiresAtMs) return;
+    const before = this.#storedExpiresAtMs;
+    this.#storedExpiresAtMs = this.#expiresAtMs;
+    try {
+      await this.#context.store.extend(this.sessionID, this.#expiresAtMs);
+    } catch (error) {
+      this.#storedExpiresAtMs = before;
+      this.#context.log.debug({ sessionID: this.sessionID, error }, 'the end of a lifetime was not stored');
+    }
+  }
+
+  /** Ends the `LiveSession` when the store, which was away, holds something else than it believes. */
+  async compareTag(): Promise<void> {
+    const tag = this.#committer.tag;
+    // A commit on its way is taken or refused by its own tag.
+    if (!this.isLive || tag === undefined) return;
+    try {
+      const stored = await this.#context.store.headTag(this.sessionID);
+      if (stored === tag || tag !== this.#committer.tag) return;
+    } catch (error) {
+      this.#context.log.debug({ sessionID: this.sessionID, error }, 'a tag could not be compared');
+      return;
+    }
+    this.#context.log.warn({ sessionID: this.sessionID }, 'the store holds another state; it is loaded anew');
+    this.end('store-changed', CLOSE.tryLater);
   }
 
   // ---- what the application calls
@@ -271,6 +324,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     if (older !== null) this.#letGo(older);
     older?.end('superseded', CLOSE.superseded, link.generation);
     this.#link = link;
+    this.#use();
     this.#tabs.clear();
     if (this.#isPaused) link.pause();
   }
@@ -281,6 +335,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.#letGo(link);
     this.#link = null;
     this.#idleSinceMs = this.#context.clock();
+    void this.writeExtension();
   }
 
   /**
@@ -291,6 +346,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   receive(link: SessionLink, envelope: UpEnvelope): void {
     // What is not taken is not acknowledged: its tab offers it again wherever the session is next.
     if (this.#state.name !== 'live' || this.#link !== link) return;
+    // What an open page does by itself is no use of it.
+    if (envelope.kind !== 'ack' && envelope.kind !== 'detach') this.#use();
     if (envelope.kind === 'attach') {
       this.#attach(link, envelope);
       return;
@@ -341,10 +398,11 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /**
    * Ends the `LiveSession` on this node at once: nothing more of it is sent. The session itself lives on in the store.
    */
-  end(reason: string, code: number): void {
+  end(reason: string, code: number, cause?: unknown): void {
     if (this.#state.name === 'ended') return;
     this.#state = { name: 'ended', reason };
-    this.#committer.end(this.#endedError());
+    void this.writeExtension();
+    this.#committer.end(this.#endedError(cause));
     for (const run of this.#runs.values()) run.abort(this.#endedError());
     for (const task of this.#tasks.splice(0)) if (task.kind === 'update') task.done(this.#endedError());
     const link = this.#link;
@@ -844,7 +902,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       { sessionID: this.sessionID, error },
       'a commit was refused; the session is loaded anew',
     );
-    this.end('commit-refused', CLOSE.tryLater);
+    this.end('commit-refused', CLOSE.tryLater, error);
   }
 
   // ---- endings
@@ -892,9 +950,10 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     if (this.#committer.isIdle) this.#drained?.();
   }
 
-  #endedError(): WebgramError {
+  #endedError(cause?: unknown): WebgramError {
     return new WebgramError('WEBGRAM_SESSION_ENDED', 'the session has ended on this node', {
       retryable: true,
+      cause,
     });
   }
 }

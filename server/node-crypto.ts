@@ -6,7 +6,6 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
-  generateKeyPairSync,
   hash,
   hkdfSync,
   randomFillSync,
@@ -181,8 +180,25 @@ export class NodeSigningKey implements SigningKey {
     this.#privateKey = privateKey;
   }
 
+  /**
+   * Makes a new key.
+   *
+   * Not with `generateKeyPairSync`: a garbage collection while such a key is exported as JWK waits for itself for
+   * ever (Node 20: the destructor of the generating job takes the lock that the export holds).
+   */
   static generate(): NodeSigningKey {
-    return new NodeSigningKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+    const ecdh = createECDH('prime256v1');
+    const point = ecdh.generateKeys();
+    const scalar = Buffer.alloc(32);
+    const d = ecdh.getPrivateKey();
+    d.copy(scalar, scalar.length - d.length);
+    return NodeSigningKey.fromJwk({
+      kty: 'EC',
+      crv: 'P-256',
+      x: point.toString('base64url', 1, 33),
+      y: point.toString('base64url', 33),
+      d: scalar.toString('base64url'),
+    });
   }
 
   /**

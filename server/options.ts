@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS, type Limits } from 'webgram';
 import { DEFAULT_ADDRESS_RATES, type AddressRates } from './address-limits.ts';
 import type { DataVersion } from './data-version.ts';
 import { keyFileFor, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
+import { parseLifetime, type Lifetime } from './lifetime.ts';
 import { DEFAULT_RETENTION, type Retention } from './live-session.ts';
 import { quietLogger, type Logger } from './log.ts';
 import { parseOriginPolicy, type OriginOptions, type OriginPolicy } from './origins.ts';
@@ -13,7 +14,7 @@ import type { Store } from './store/store.ts';
 /** Limits of a server. Each has its unit in its name. */
 export type ServerLimits = Limits & AddressRates;
 
-export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
+export interface ServerOptions extends OriginOptions, Partial<DataVersion>, Partial<Lifetime> {
   /** Port to listen on; 0 takes any that is free. Default: environment `PORT`, else any that is free. */
   port?: number;
   /** Address to listen on, such as `127.0.0.1`. Default: all. */
@@ -24,6 +25,10 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion> {
   path?: string;
   /** Folder of the LevelDB store. Default: environment `DB`, else `./sessions`. */
   db?: string;
+  /** Rebuilds a damaged `db` from what can be read of it; see docs/store.md. Default false. */
+  repair?: boolean;
+  /** Goes on without what a damaged `db` has lost, and tells the log what that is. Default false. */
+  acceptLoss?: boolean;
   /** A store that is not open yet, instead of `db`. It is opened by `start` and closed by `close`. */
   store?: Store;
   /** File of the server's key. Default: beside `db`, `./sessions.key` for `./sessions`. */
@@ -59,6 +64,7 @@ export interface Settings extends DataVersion {
   log: Logger;
   clock: () => number;
   limits: ServerLimits;
+  lifetime: Lifetime;
   retention: Retention;
   drainMs: number;
   browserFolder: string | undefined;
@@ -90,7 +96,14 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
   if (!/^\/[^?#\s]*$/.test(path)) throw new TypeError(`'path' must begin with '/', got '${path}'`);
   const db =
     options.store === undefined ? (options.db ?? nonEmpty(environment['DB']) ?? DEFAULT_DB) : undefined;
-  const store = options.store ?? new LevelStore(db ?? DEFAULT_DB);
+  const { repair = false, acceptLoss = false } = options;
+  if (options.store !== undefined && (repair || acceptLoss)) {
+    throw new TypeError("'repair' and 'acceptLoss' belong to 'db', not to a 'store' of your own");
+  }
+  const report = (sentence: string): void => {
+    log.warn({}, sentence);
+  };
+  const store = options.store ?? new LevelStore(db ?? DEFAULT_DB, { repair, acceptLoss, report });
   const key = keySource(options.keyFile, db, store, environment);
   return {
     port:
@@ -108,6 +121,10 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
     log,
     clock,
     limits: parseLimits(options.limits ?? {}),
+    lifetime: parseLifetime({
+      ...(options.idleLifetimeMs === undefined ? {} : { idleLifetimeMs: options.idleLifetimeMs }),
+      ...(options.absoluteLifetimeMs === undefined ? {} : { absoluteLifetimeMs: options.absoluteLifetimeMs }),
+    }),
     retention: { ...DEFAULT_RETENTION, ...options.retention },
     dataVersion: parseDataVersion(options.dataVersion ?? 1),
     upgradeData: options.upgradeData,

@@ -81,7 +81,7 @@ describe('a session', () => {
     await (await enter(identity)).close();
     await enter();
     const answer = await (await connect()).enter(identity);
-    expect(answer).toMatchObject({ kind: 'ok', sessionID: 1, expiresInMs: null, otherServerKey: null });
+    expect(answer).toMatchObject({ kind: 'ok', sessionID: 1, otherServerKey: null });
     expect(identity.sessionID).toBe(1);
   });
 

@@ -6,7 +6,16 @@ import {
 } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { AnyApp, AppShape, ArgsOf, Listener, ResultOf, ServerMessages, TypeOf } from 'webgram';
+import {
+  unreachable,
+  type AnyApp,
+  type AppShape,
+  type ArgsOf,
+  type Listener,
+  type ResultOf,
+  type ServerMessages,
+  type TypeOf,
+} from 'webgram';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
 import { Handlers } from './handlers.ts';
@@ -20,6 +29,7 @@ import type { LinkContext } from './link.ts';
 import { fingerprintOf, nodeCrypto } from './node-crypto.ts';
 import { parseOptions, type ServerOptions, type Settings } from './options.ts';
 import { Sessions } from './sessions.ts';
+import type { StoreChange } from './store/store.ts';
 import { Upgrades } from './upgrade.ts';
 
 /** What answers the asks of pages, by type. */
@@ -65,6 +75,8 @@ export class Server<A extends AppShape = AnyApp> {
   readonly #browserFiles: BrowserFiles;
   #state: State = { name: 'new' };
   #port = 0;
+  /** Stops listening to the store. */
+  #forgetStore: (() => void) | undefined;
 
   /** @throws {TypeError | RangeError} for options that cannot be meant. */
   constructor(options: ServerOptions = {}) {
@@ -204,6 +216,17 @@ export class Server<A extends AppShape = AnyApp> {
     return this.close();
   }
 
+  /**
+   * Makes a copy of the store while it serves on: what was acknowledged when it was called is in it. A server that is
+   * started on the copy, with the same key file, goes on from there.
+   *
+   * @param folder Must not exist, or be empty.
+   * @throws {WebgramError} `WEBGRAM_BACKUP_FAILED`, `WEBGRAM_STORE_CLOSED`.
+   */
+  backup(folder: string): Promise<void> {
+    return this.#settings.store.backup(folder);
+  }
+
   #startByItself(): void {
     if (this.#state.name !== 'new') return;
     this.start().catch((error: unknown) => {
@@ -214,6 +237,10 @@ export class Server<A extends AppShape = AnyApp> {
   async #start(): Promise<Running> {
     const { store, server } = this.#settings;
     await store.open();
+    this.#forgetStore?.();
+    this.#forgetStore = store.onChange((change) => {
+      this.#storeChanged(change);
+    });
     try {
       const upgrades = new Upgrades({
         path: this.#settings.path,
@@ -221,6 +248,7 @@ export class Server<A extends AppShape = AnyApp> {
         context: await this.#linkContext(),
       });
       try {
+        this.sessions.start();
         const stop = server === undefined ? await this.#listen(upgrades) : this.#join(server, upgrades);
         return { upgrades, stop };
       } catch (error) {
@@ -240,10 +268,29 @@ export class Server<A extends AppShape = AnyApp> {
     await running?.upgrades.close(SOCKETS_CLOSE_MS);
     await running?.stop();
     if (running !== undefined) await store.close();
+    this.#forgetStore?.();
+  }
+
+  #storeChanged(change: StoreChange): void {
+    const { log } = this.#settings;
+    switch (change.name) {
+      case 'away':
+        log.error(
+          { error: change.error },
+          'the store takes no writes: nothing is acknowledged until it does',
+        );
+        return;
+      case 'back':
+        log.warn({}, 'the store takes writes again');
+        void this.sessions.compareTags();
+        return;
+      default:
+        unreachable(change);
+    }
   }
 
   async #linkContext(): Promise<LinkContext> {
-    const { store, key, limits, clock, log } = this.#settings;
+    const { store, key, limits, lifetime, clock, log } = this.#settings;
     const { key: serverKey, isNew } = await loadServerKey(key, log);
     if (isNew && key.name === 'file' && (await store.nextSessionID()) > 1) {
       const fields = { file: key.path, fingerprint: fingerprintOf(serverKey.publicKey) };
@@ -259,6 +306,7 @@ export class Server<A extends AppShape = AnyApp> {
       store,
       sessions: this.sessions,
       limits,
+      lifetime,
       addresses: new AddressLimits(limits),
       clock,
       log,

@@ -1,8 +1,16 @@
 import { CLOSE, decodeJson, WebgramError } from 'webgram';
 import { fromDataRow } from './data-version.ts';
+import { TOMBSTONE_MS } from './lifetime.ts';
 import { LiveSession, type SessionContext } from './live-session.ts';
 
 export type SessionsOptions = Omit<SessionContext, 'ended'>;
+
+/** How often ended lifetimes are looked for, and how many are ended at a time. */
+const DUE_EVERY_MS = 2_000;
+const DUE_LIMIT = 500;
+
+/** How often tombstones that are old enough are forgotten, in ms. */
+const FORGET_EVERY_MS = 60_000;
 
 /** The sessions in this node's memory, each loaded once. */
 export class Sessions {
@@ -10,6 +18,9 @@ export class Sessions {
   readonly #live = new Map<number, LiveSession>();
   readonly #loading = new Map<number, Promise<LiveSession>>();
   readonly #sweeper: NodeJS.Timeout;
+  #dueSweeper: NodeJS.Timeout | undefined;
+  #sweeping: Promise<void> | undefined;
+  #forgottenAtMs = -Infinity;
   #isClosing = false;
 
   constructor(options: SessionsOptions) {
@@ -47,10 +58,62 @@ export class Sessions {
     }
   }
 
+  /** Begins to end sessions whose lifetime is over. The store must be open. */
+  start(): void {
+    this.#dueSweeper ??= setInterval(() => void this.sweepDue(), DUE_EVERY_MS);
+    this.#dueSweeper.unref();
+  }
+
+  /** Ends sessions whose lifetime is over, links or not, and forgets old tombstones. Does not reject. */
+  sweepDue(): Promise<void> {
+    this.#sweeping ??= this.#sweepDue()
+      .catch((error: unknown) => {
+        this.#options.log.debug({ error }, 'sessions whose lifetime is over could not be ended');
+      })
+      .finally(() => {
+        this.#sweeping = undefined;
+      });
+    return this.#sweeping;
+  }
+
+  /**
+   * Ends a session when its lifetime is over: its link is told, its key becomes a tombstone.
+   *
+   * @returns Whether it was over.
+   */
+  async expire(sessionID: number): Promise<boolean> {
+    const { store, clock } = this.#options;
+    const live = this.#live.get(sessionID) ?? (await this.#loading.get(sessionID)?.catch(() => undefined));
+    const nowMs = clock();
+    if (live?.isLive === true && !live.isOver(nowMs)) {
+      // The store is told of what moves its end now and then only.
+      await live.writeExtension();
+      return false;
+    }
+    live?.end('expired', CLOSE.revoked);
+    return store.expire(sessionID, nowMs);
+  }
+
+  /** Ends the sessions in memory that are not what the store holds, after it was away. */
+  async compareTags(): Promise<void> {
+    await Promise.all([...this.#live.values()].map((session) => session.compareTag()));
+  }
+
+  async #sweepDue(): Promise<void> {
+    const { store, clock } = this.#options;
+    const nowMs = clock();
+    for (const sessionID of await store.due(nowMs, DUE_LIMIT)) await this.expire(sessionID);
+    if (nowMs - this.#forgottenAtMs < FORGET_EVERY_MS) return;
+    this.#forgottenAtMs = nowMs;
+    await store.forgetEnded(nowMs - TOMBSTONE_MS, DUE_LIMIT);
+  }
+
   /** Drains all: what is to be committed is committed, links are told to come back. Cut short at the deadline. */
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true;
     clearInterval(this.#sweeper);
+    clearInterval(this.#dueSweeper);
+    await this.#sweeping;
     const drained = Promise.all([...this.#live.values()].map((session) => session.drain()));
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => {

@@ -68,6 +68,14 @@ describe('serve', () => {
     expect(parseCommand(['serve', 'app.js'], environment)).toEqual({ name: 'serve', app: 'app.js', options });
   });
 
+  test('takes what is for the store alone', () => {
+    expect(parseCommand(['serve', '--repair', '--accept-loss', '--backups', './b'], {})).toMatchObject({
+      options: { repair: true, acceptLoss: true },
+      backups: './b',
+    });
+    expect(parseCommand(['serve'], { BACKUPS: './b' })).toMatchObject({ backups: './b' });
+  });
+
   test('names every flag and variable in the help', () => {
     for (const name of [
       'port',
@@ -80,6 +88,9 @@ describe('serve', () => {
       'public-url',
       'allow-no-origin',
       'key',
+      'backups',
+      'repair',
+      'accept-loss',
     ]) {
       expect(HELP).toContain(`--${name} `);
     }
@@ -93,6 +104,7 @@ describe('serve', () => {
       'HOSTS',
       'PUBLIC_URL',
       'KEY_FILE',
+      'BACKUPS',
     ]) {
       expect(HELP).toMatch(new RegExp(`\\b${name}\\b`));
     }

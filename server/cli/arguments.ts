@@ -3,7 +3,15 @@ import type { ServerOptions } from '../options.ts';
 
 /** What the command line asks for. */
 export type Command =
-  { name: 'help' } | { name: 'version' } | { name: 'serve'; app: string | undefined; options: ServerOptions };
+  | { name: 'help' }
+  | { name: 'version' }
+  | {
+      name: 'serve';
+      app: string | undefined;
+      options: ServerOptions;
+      /** Folder that gets a copy of the store at every SIGUSR2. */
+      backups?: string;
+    };
 
 /** Port of `webgram-sessions serve` when nobody says another. */
 export const DEFAULT_PORT = 5_678;
@@ -19,6 +27,9 @@ const FLAGS = {
   'public-url': { type: 'string' },
   'allow-no-origin': { type: 'boolean' },
   key: { type: 'string' },
+  backups: { type: 'string' },
+  repair: { type: 'boolean' },
+  'accept-loss': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -39,6 +50,9 @@ Serves sessions over WebSocket. app.js is: export default (server) => { ... }
   --allow-no-origin      ALLOW_NO_ORIGIN  take clients that are not browsers
   --key ./sessions.key   KEY_FILE         file of the server's key, which can
                                           itself be in WEBGRAM_SERVER_KEY
+  --backups ./backups    BACKUPS          kill -USR2 puts a copy there
+  --repair               rebuilds a damaged store from what can be read
+  --accept-loss          goes on without what a damaged store has lost
 
 Flags win over the environment. --origin and --host can be repeated; in the
 environment their values are separated by commas.`;
@@ -86,7 +100,9 @@ export function parseCommand(args: readonly string[], environment: NodeJS.Proces
   };
   const allow = values['allow-no-origin'] ?? parseSwitch(environment['ALLOW_NO_ORIGIN'], 'ALLOW_NO_ORIGIN');
   if (allow !== undefined) options.allowNoOrigin = allow;
-  return { name: 'serve', app, options };
+  if (values.repair === true) options.repair = true;
+  if (values['accept-loss'] === true) options.acceptLoss = true;
+  return { name: 'serve', app, options, ...defined('backups', text(values.backups, 'BACKUPS')) };
 }
 
 function parse(args: readonly string[]) {

@@ -135,6 +135,41 @@ describe('serve', () => {
     }
   });
 
+  test('makes a copy of the store on SIGUSR2, and serves on; the copy can be served', async () => {
+    const state = run(['serve', '--port', '0', '--db', './data', '--backups', './backups']);
+    const identity = { key: NodeSigningKey.generate() };
+    const link = await TestLink.open({ address: `ws://localhost:${await serving(state)}/`, WebSocket });
+    await link.enter(identity);
+    state.child.kill('SIGUSR2');
+    await expect.poll(() => state.out, { timeout: 4_000 }).toContain('a copy of the store is in backups/');
+    link.send({ kind: 'ping', n: 1 });
+    expect(await link.next('pong')).toEqual({ kind: 'pong', n: 1 });
+    const [copy = ''] = await readdir(path.join(folder, 'backups'));
+    const other = run(['serve', '--port', '0', '--db', `./backups/${copy}`, '--key', './data.key']);
+    const again = await TestLink.open({ address: `ws://localhost:${await serving(other)}/`, WebSocket });
+    expect(await again.enter(identity)).toMatchObject({ kind: 'ok', sessionID: 1 });
+  });
+
+  test('refuses a damaged store, and goes on with --repair --accept-loss, saying what is lost', async () => {
+    const first = run(['serve', '--port', '0', '--db', './data']);
+    const link = await TestLink.open({ address: `ws://localhost:${await serving(first)}/`, WebSocket });
+    await link.enter({ key: NodeSigningKey.generate() });
+    first.child.kill('SIGKILL');
+    await first.ended;
+    for (const name of await readdir(path.join(folder, 'data'))) {
+      if (/\.(?:log|ldb)$/.test(name)) await rm(path.join(folder, 'data', name));
+    }
+    const refused = run(['serve', '--port', '0', '--db', './data']);
+    expect(await refused.ended).toMatchObject({ code: 1 });
+    expect(refused.err).toMatch(
+      /0 of 1 sessions are there, .*--accept-loss to go on without what is lost\n$/,
+    );
+    const accepted = run(['serve', '--port', '0', '--db', './data', '--repair', '--accept-loss']);
+    await serving(accepted);
+    expect(accepted.err).toContain('1 of 1 sessions are lost');
+    expect(accepted.err).toMatch(/kept in 'data\/damaged-|kept in '\.\/data\/damaged-/);
+  });
+
   test('a taken port is told in one sentence', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, resolve));

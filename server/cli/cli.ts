@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, mkdir, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SERVER_KEY_VARIABLE } from '../key-file.ts';
@@ -30,7 +30,7 @@ async function main(command: Command): Promise<void> {
   }
 }
 
-async function serve({ app, options }: Command & { name: 'serve' }): Promise<void> {
+async function serve({ app, options, backups }: Command & { name: 'serve' }): Promise<void> {
   const server = await sayingWhat(() => new Server({ ...options, manualStart: true }));
   if (app !== undefined) await (await loadApp(app))(server);
   await sayingWhat(() => server.start());
@@ -41,6 +41,7 @@ async function serve({ app, options }: Command & { name: 'serve' }): Promise<voi
   console.log(
     `sessions are in ${db}, ${keyFile === undefined ? `the key in ${SERVER_KEY_VARIABLE}` : `the server's key in ${keyFile}`}`,
   );
+  if (backups !== undefined) process.on('SIGUSR2', () => void backUp(server, backups));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     // Once: the second signal ends the process at once.
     process.once(signal, () => {
@@ -52,6 +53,19 @@ async function serve({ app, options }: Command & { name: 'serve' }): Promise<voi
         },
       );
     });
+  }
+}
+
+/** Makes a copy under the time it was asked for; it has its name only when it is complete. */
+async function backUp(server: Server, backups: string): Promise<void> {
+  const folder = path.join(backups, new Date().toISOString().replaceAll(':', '-'));
+  try {
+    await mkdir(backups, { recursive: true });
+    await server.backup(`${folder}.part`);
+    await rename(`${folder}.part`, folder);
+    console.log(`a copy of the store is in ${folder}`);
+  } catch (error) {
+    console.error(`webgram-sessions: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

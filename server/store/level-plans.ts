@@ -1,18 +1,20 @@
 import { WebgramError } from 'webgram';
 import {
+  accountIndex,
   corruptRow,
   dataRow,
-  generationRow,
+  dueIndex,
+  endedIndex,
   headRow,
   keyRow,
   nextSessionIDRow,
+  presenceRow,
   sessionRow,
   streamRow,
   tabsRow,
-  visitsRow,
 } from './level-rows.ts';
-import type { RowKind } from './level-rows.ts';
-import type { Commit, Created, EndReason, NewSession, StoredSession, Visits } from './store.ts';
+import type { PresenceRow, RowKind } from './level-rows.ts';
+import type { Commit, Created, EndReason, KeyRow, NewSession, StoredSession, Visits } from './store.ts';
 import type { Plan, Read, Write } from './write-queue.ts';
 
 /** What each operation of the store reads and writes, decided on the rows that `read` shows. */
@@ -36,7 +38,7 @@ export function readNextSessionID(read: Read): number {
 }
 
 export function planCreate(read: Read, session: NewSession): Plan<Created> {
-  const { keyID, publicKey, nowMs: createdMs, fromClient } = session;
+  const { keyID, publicKey, nowMs: createdMs, fromClient, expiresAtMs } = session;
   const known = readRow(read, keyRow, keyID);
   if (known?.ended !== undefined) return { result: { ended: known.ended.reason }, writes: [] };
   if (known !== undefined) return { result: { sessionID: known.sessionID, created: false }, writes: [] };
@@ -47,16 +49,44 @@ export function planCreate(read: Read, session: NewSession): Plan<Created> {
       [nextSessionIDRow.key(), nextSessionIDRow.encode(sessionID + 1)],
       [keyRow.key(keyID), keyRow.encode({ sessionID, publicKey })],
       [sessionRow.key(sessionID), sessionRow.encode({ keyID, createdMs, fromClient })],
+      ...(expiresAtMs === undefined ? [] : presenceWrites(sessionID, NO_PRESENCE, { expiresAtMs })),
     ],
   };
+}
+
+/** Finds a key, and when its session ends. */
+export function readKey(read: Read, keyID: string): KeyRow | undefined {
+  const row = readRow(read, keyRow, keyID);
+  if (row === undefined || row.ended !== undefined) return row;
+  const session = readRow(read, sessionRow, row.sessionID);
+  if (session === undefined) throw corruptRow('session', sessionRow.key(row.sessionID), 'it is missing');
+  const { expiresAtMs } = readPresence(read, row.sessionID);
+  return { ...row, createdMs: session.createdMs, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) };
+}
+
+const NO_PRESENCE: PresenceRow = { generation: 0, expiresAtMs: undefined, visits: undefined };
+
+function readPresence(read: Read, sessionID: number): PresenceRow {
+  return readRow(read, presenceRow, sessionID) ?? NO_PRESENCE;
+}
+
+/** Changes a session's presence, and its place in the index with it. */
+function presenceWrites(sessionID: number, before: PresenceRow, change: Partial<PresenceRow>): Write[] {
+  const after = { ...before, ...change };
+  const writes: Write[] = [[presenceRow.key(sessionID), presenceRow.encode(after)]];
+  if (after.expiresAtMs === before.expiresAtMs) return writes;
+  if (before.expiresAtMs !== undefined) writes.push([dueIndex.key(before.expiresAtMs, sessionID), undefined]);
+  if (after.expiresAtMs !== undefined) writes.push([dueIndex.key(after.expiresAtMs, sessionID), '']);
+  return writes;
 }
 
 export function planClaim(read: Read, sessionID: number, nowMs: number): Plan<number> {
   if (readRow(read, sessionRow, sessionID) === undefined) {
     throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
   }
-  const generation = Math.max((readRow(read, generationRow, sessionID) ?? 0) + 1, nowMs);
-  return { result: generation, writes: [[generationRow.key(sessionID), generationRow.encode(generation)]] };
+  const presence = readPresence(read, sessionID);
+  const generation = Math.max(presence.generation + 1, nowMs);
+  return { result: generation, writes: presenceWrites(sessionID, presence, { generation }) };
 }
 
 /** @param tag The new tag of the head. */
@@ -77,19 +107,19 @@ export function planLoad(
     if (stream === undefined) throw corruptRow('stream', streamRow.key(sessionID, tabID), 'it is missing');
     streams.set(tabID, stream);
   }
+  const { expiresAtMs, visits } = readPresence(read, sessionID);
   return {
     result: {
       sessionID,
       ...session,
+      account: session.account,
+      expiresAtMs,
       life,
       tag,
       lineage,
       data: readRow(read, dataRow, sessionID),
       streams,
-      visits: readRow(read, visitsRow, sessionID) ?? {
-        firstMs: session.createdMs,
-        latestMs: session.createdMs,
-      },
+      visits: visits ?? { firstMs: session.createdMs, latestMs: session.createdMs },
     },
     writes: [[headRow.key(sessionID), headRow.encode({ tag, life, lineage })]],
   };
@@ -130,28 +160,66 @@ function streamWrites(read: Read, sessionID: number, streams: Commit['streams'])
 }
 
 export function planVisits(read: Read, sessionID: number, visits: Visits): Plan<undefined> {
+  return planPresence(read, sessionID, { visits });
+}
+
+export function planExtend(read: Read, sessionID: number, expiresAtMs: number | undefined): Plan<undefined> {
+  return planPresence(read, sessionID, { expiresAtMs });
+}
+
+function planPresence(read: Read, sessionID: number, change: Partial<PresenceRow>): Plan<undefined> {
   const alive = readRow(read, sessionRow, sessionID) !== undefined;
-  return {
-    result: undefined,
-    writes: alive ? [[visitsRow.key(sessionID), visitsRow.encode(visits)]] : [],
-  };
+  const writes = alive ? presenceWrites(sessionID, readPresence(read, sessionID), change) : [];
+  return { result: undefined, writes };
 }
 
 export function planEnd(read: Read, sessionID: number, reason: EndReason, nowMs: number): Plan<boolean> {
   const session = readRow(read, sessionRow, sessionID);
   if (session === undefined) return { result: false, writes: [] };
-  const key = readRow(read, keyRow, session.keyID);
-  if (key === undefined) throw corruptRow('key', keyRow.key(session.keyID), 'it is missing');
+  const { keyID, account } = session;
+  const key = readRow(read, keyRow, keyID);
+  if (key === undefined) throw corruptRow('key', keyRow.key(keyID), 'it is missing');
   const tabs = readRow(read, tabsRow, sessionID) ?? [];
+  const { expiresAtMs } = readPresence(read, sessionID);
   const gone = [
-    ...[sessionRow, headRow, generationRow, dataRow, tabsRow, visitsRow].map((kind) => kind.key(sessionID)),
+    ...[sessionRow, headRow, presenceRow, dataRow, tabsRow].map((kind) => kind.key(sessionID)),
     ...tabs.map((tabID) => streamRow.key(sessionID, tabID)),
+    ...(expiresAtMs === undefined ? [] : [dueIndex.key(expiresAtMs, sessionID)]),
+    ...(account === undefined ? [] : [accountIndex.key(account, sessionID)]),
   ];
   return {
     result: true,
     writes: [
-      [keyRow.key(session.keyID), keyRow.encode({ ...key, ended: { reason, atMs: nowMs } })],
+      [keyRow.key(keyID), keyRow.encode({ ...key, ended: { reason, atMs: nowMs } })],
+      [endedIndex.key(nowMs, keyID), ''],
       ...gone.map((rowKey): Write => [rowKey, undefined]),
     ],
   };
+}
+
+export function planExpire(read: Read, sessionID: number, nowMs: number): Plan<boolean> {
+  const { expiresAtMs } = readPresence(read, sessionID);
+  if (expiresAtMs === undefined || expiresAtMs > nowMs) return { result: false, writes: [] };
+  return planEnd(read, sessionID, 'expired', nowMs);
+}
+
+/** @param indexKeys Of tombstones, as found in `endedIndex`. */
+export function planForget(indexKeys: readonly string[]): Plan<number> {
+  const writes = indexKeys.flatMap((key): Write[] => [
+    [key, undefined],
+    [keyRow.key(endedIndex.keyID(key)), undefined],
+  ]);
+  return { result: indexKeys.length, writes };
+}
+
+export function planAccount(read: Read, sessionID: number, account: string | undefined): Plan<undefined> {
+  const session = readRow(read, sessionRow, sessionID);
+  if (session === undefined) {
+    throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
+  }
+  if (session.account === account) return { result: undefined, writes: [] };
+  const writes: Write[] = [[sessionRow.key(sessionID), sessionRow.encode({ ...session, account })]];
+  if (session.account !== undefined) writes.push([accountIndex.key(session.account, sessionID), undefined]);
+  if (account !== undefined) writes.push([accountIndex.key(account, sessionID), '']);
+  return { result: undefined, writes };
 }

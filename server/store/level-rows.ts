@@ -1,8 +1,8 @@
 import { WebgramError } from 'webgram';
 import type { EndReason, KeyRow, Lineage, Visits } from './store.ts';
 
-/** Version of the layout as a whole. A store with another one is not opened. */
-export const SCHEMA_VERSION = 1;
+/** Version of the layout as a whole. An older one is migrated, a newer one is not opened. */
+export const SCHEMA_VERSION = 2;
 
 /** Version that every row carries, so that one kind of row can change alone. */
 const ROW_VERSION = 1;
@@ -21,6 +21,7 @@ export interface SessionRow {
   keyID: string;
   createdMs: number;
   fromClient: string | undefined;
+  account?: string | undefined;
 }
 
 /** What every commit checks and rewrites. Absent until the first load. */
@@ -78,14 +79,18 @@ export const keyRow: RowKind<KeyRow, [keyID: string]> = {
 
 export const sessionRow: RowKind<SessionRow, [sessionID: number]> = {
   key: (sessionID) => `session/${fixedWidth(sessionID)}`,
-  encode: ({ keyID, createdMs, fromClient }) =>
-    fromClient === undefined ? encodeFields(keyID, createdMs) : encodeFields(keyID, createdMs, fromClient),
+  encode: ({ keyID, createdMs, fromClient, account }) =>
+    encodeFields(keyID, createdMs, ...withoutAbsentEnd(fromClient, account)),
   parse(text, key) {
-    const [keyID, createdMs, fromClient] = parseFields('session', key, text);
-    if (typeof keyID !== 'string' || !isCount(createdMs) || !isTextOrAbsent(fromClient)) {
+    const [keyID, createdMs, ...texts] = parseFields('session', key, text);
+    const [fromClient, account] = texts.map((one) => one ?? undefined);
+    if (typeof keyID !== 'string' || !isCount(createdMs)) {
       throw corruptRow('session', key, 'a field is missing or wrong');
     }
-    return { keyID, createdMs, fromClient };
+    if (!isTextOrAbsent(fromClient) || !isTextOrAbsent(account)) {
+      throw corruptRow('session', key, 'a field is missing or wrong');
+    }
+    return { keyID, createdMs, fromClient, account };
   },
 };
 
@@ -101,15 +106,62 @@ export const headRow: RowKind<HeadRow, [sessionID: number]> = {
   },
 };
 
-/** The generation of the session's link: apart, because links come and go without a commit. */
-export const generationRow: RowKind<number, [sessionID: number]> = {
-  key: (sessionID) => `generation/${fixedWidth(sessionID)}`,
-  encode: (generation) => encodeFields(generation),
+/**
+ * The session's coming and going: what changes without a commit, in one row.
+ * Absent until the first link of a session without an end.
+ */
+export interface PresenceRow {
+  /** Of the newest link; 0 before the first. */
+  generation: number;
+  expiresAtMs: number | undefined;
+  /** Absent until the second visit. */
+  visits: Visits | undefined;
+}
+
+export const presenceRow: RowKind<PresenceRow, [sessionID: number]> = {
+  key: (sessionID) => `presence/${fixedWidth(sessionID)}`,
+  encode: ({ generation, expiresAtMs, visits }) =>
+    encodeFields(
+      generation,
+      ...withoutAbsentEnd(expiresAtMs, visits?.firstMs, visits?.latestMs, visits?.previousMs),
+    ),
   parse(text, key) {
-    const [generation] = parseFields('generation', key, text);
-    if (!isCount(generation)) throw corruptRow('generation', key, 'it is not a number');
-    return generation;
+    const fields = parseFields('presence', key, text).map((field) => field ?? undefined);
+    const [generation, expiresAtMs, firstMs, latestMs, previousMs] = fields;
+    if (!isCount(generation) || ![expiresAtMs, firstMs, latestMs, previousMs].every(isCountOrAbsent)) {
+      throw corruptRow('presence', key, 'a field is missing or wrong');
+    }
+    const row = { generation, expiresAtMs: expiresAtMs as number | undefined, visits: undefined };
+    if (firstMs === undefined) return row;
+    if (!isCount(firstMs) || !isCount(latestMs)) throw corruptRow('presence', key, 'its visits are wrong');
+    const visits = { firstMs, latestMs };
+    return { ...row, visits: isCount(previousMs) ? { ...visits, previousMs } : visits };
   },
+};
+
+/** Sessions by the moment of their end, so that those whose end has come are found without a search. */
+export const dueIndex = {
+  prefix: 'due/',
+  key: (expiresAtMs: number, sessionID: number) => `due/${fixedWidth(expiresAtMs)}/${fixedWidth(sessionID)}`,
+  /** Above every key up to that moment. */
+  after: (nowMs: number) => `due/${fixedWidth(Math.max(0, nowMs) + 1)}`,
+  sessionID: (key: string) => Number(key.slice(-16)),
+};
+
+/** Tombstones by the moment they were made. */
+export const endedIndex = {
+  prefix: 'ended/',
+  key: (atMs: number, keyID: string) => `ended/${fixedWidth(atMs)}/${keyID}`,
+  before: (ms: number) => `ended/${fixedWidth(Math.max(0, ms))}`,
+  keyID: (key: string) => key.slice('ended/'.length + 17),
+};
+
+/** Sessions by account. */
+export const accountIndex = {
+  prefix: (account: string) => `account/${Buffer.from(account).toString('base64url')}/`,
+  key: (account: string, sessionID: number) => `${accountIndex.prefix(account)}${fixedWidth(sessionID)}`,
+  after: (account: string) => `account/${Buffer.from(account).toString('base64url')}0`,
+  sessionID: (key: string) => Number(key.slice(-16)),
 };
 
 export const dataRow: RowKind<string, [sessionID: number]> = {
@@ -134,20 +186,6 @@ export const streamRow: RowKind<string, [sessionID: number, tabID: string]> = {
   key: (sessionID, tabID) => `stream/${fixedWidth(sessionID)}/${tabID}`,
   encode: encodeText,
   parse: (text, key) => parseText('stream', key, text),
-};
-
-export const visitsRow: RowKind<Visits, [sessionID: number]> = {
-  key: (sessionID) => `visits/${fixedWidth(sessionID)}`,
-  encode: ({ firstMs, latestMs, previousMs }) =>
-    previousMs === undefined ? encodeFields(firstMs, latestMs) : encodeFields(firstMs, latestMs, previousMs),
-  parse(text, key) {
-    const [firstMs, latestMs, previousMs] = parseFields('visits', key, text);
-    if (!isCount(firstMs) || !isCount(latestMs))
-      throw corruptRow('visits', key, 'a field is missing or wrong');
-    if (previousMs === undefined) return { firstMs, latestMs };
-    if (!isCount(previousMs)) throw corruptRow('visits', key, 'a field is missing or wrong');
-    return { firstMs, latestMs, previousMs };
-  },
 };
 
 /** Sixteen digits hold every safe integer, so that keys sort as their numbers do. */
@@ -199,6 +237,15 @@ function isBytes(value: unknown): value is string {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isCountOrAbsent(value: unknown): boolean {
+  return value === undefined || isCount(value);
+}
+
+/** What is absent at the end costs nothing. */
+function withoutAbsentEnd(...fields: unknown[]): unknown[] {
+  return fields.slice(0, fields.findLastIndex((field) => field !== undefined) + 1);
 }
 
 function isTextOrAbsent(value: unknown): value is string | undefined {

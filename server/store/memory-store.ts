@@ -25,6 +25,8 @@ interface KeptSession {
   data: string | undefined;
   streams: Map<string, string>;
   visits: Visits;
+  expiresAtMs: number | undefined;
+  account: string | undefined;
 }
 
 /**
@@ -59,7 +61,17 @@ export class MemoryStore implements Store {
     return this.#nextSessionID;
   }
 
-  async create({ keyID, publicKey, nowMs, fromClient }: NewSession): Promise<Created> {
+  /** A memory does not go away. */
+  onChange(): () => void {
+    return () => undefined;
+  }
+
+  async backup(): Promise<void> {
+    this.#mustBeOpen();
+    throw new WebgramError('WEBGRAM_BACKUP_FAILED', 'no backup was made: a MemoryStore keeps no files');
+  }
+
+  async create({ keyID, publicKey, nowMs, fromClient, expiresAtMs }: NewSession): Promise<Created> {
     this.#mustBeOpen();
     const known = this.#keys.get(keyID);
     if (known?.ended !== undefined) return { ended: known.ended.reason };
@@ -76,6 +88,8 @@ export class MemoryStore implements Store {
       data: undefined,
       streams: new Map(),
       visits: { firstMs: nowMs, latestMs: nowMs },
+      expiresAtMs,
+      account: undefined,
     });
     return { sessionID, created: true };
   }
@@ -83,7 +97,11 @@ export class MemoryStore implements Store {
   async findKey(keyID: string): Promise<KeyRow | undefined> {
     this.#mustBeOpen();
     const row = this.#keys.get(keyID);
-    return row && structuredClone(row);
+    if (row === undefined) return undefined;
+    const session = this.#sessions.get(row.sessionID);
+    if (session === undefined) return structuredClone(row);
+    const { createdMs, expiresAtMs } = session;
+    return structuredClone({ ...row, createdMs, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) });
   }
 
   async claim(sessionID: number, nowMs: number): Promise<number> {
@@ -100,11 +118,14 @@ export class MemoryStore implements Store {
     if (!session) return undefined;
     session.life = Math.max(session.life + 1, nowMs);
     const tag = (session.tag = randomTag());
-    const { keyID, createdMs, fromClient, life, lineage, data, streams, visits } = session;
+    const { keyID, createdMs, expiresAtMs, account } = session;
+    const { fromClient, life, lineage, data, streams, visits } = session;
     return structuredClone({
       sessionID,
       keyID,
       createdMs,
+      expiresAtMs,
+      account,
       fromClient,
       life,
       tag,
@@ -133,6 +154,11 @@ export class MemoryStore implements Store {
     }
   }
 
+  async headTag(sessionID: number): Promise<string | undefined> {
+    this.#mustBeOpen();
+    return this.#sessions.get(sessionID)?.tag;
+  }
+
   async writeVisits(sessionID: number, visits: Visits): Promise<void> {
     this.#mustBeOpen();
     const session = this.#sessions.get(sessionID);
@@ -146,6 +172,47 @@ export class MemoryStore implements Store {
     if (!key) return false;
     key.ended = { reason, atMs: nowMs };
     return this.#sessions.delete(sessionID);
+  }
+
+  async extend(sessionID: number, expiresAtMs: number | undefined): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (session) session.expiresAtMs = expiresAtMs;
+  }
+
+  async due(nowMs: number, limit: number): Promise<number[]> {
+    this.#mustBeOpen();
+    return [...this.#sessions]
+      .map(([sessionID, { expiresAtMs = Infinity }]) => ({ sessionID, expiresAtMs }))
+      .filter(({ expiresAtMs }) => expiresAtMs <= nowMs)
+      .sort((a, b) => a.expiresAtMs - b.expiresAtMs || a.sessionID - b.sessionID)
+      .slice(0, limit)
+      .map(({ sessionID }) => sessionID);
+  }
+
+  async expire(sessionID: number, nowMs: number): Promise<boolean> {
+    this.#mustBeOpen();
+    const { expiresAtMs = Infinity } = this.#sessions.get(sessionID) ?? {};
+    return expiresAtMs <= nowMs && this.end(sessionID, 'expired', nowMs);
+  }
+
+  async forgetEnded(beforeMs: number, limit: number): Promise<number> {
+    this.#mustBeOpen();
+    const old = [...this.#keys].filter(([, { ended }]) => ended !== undefined && ended.atMs < beforeMs);
+    for (const [keyID] of old.slice(0, limit)) this.#keys.delete(keyID);
+    return Math.min(old.length, limit);
+  }
+
+  async setAccount(sessionID: number, account: string | undefined): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session) throw new WebgramError('WEBGRAM_SESSION_ENDED', `there is no session ${sessionID}`);
+    session.account = account;
+  }
+
+  async sessionsOf(account: string): Promise<number[]> {
+    this.#mustBeOpen();
+    return [...this.#sessions].filter(([, one]) => one.account === account).map(([sessionID]) => sessionID);
   }
 
   #mustBeOpen(): void {

@@ -96,7 +96,11 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         try {
           equal(hex(again.storeID), hex(store.storeID));
           equal(await again.nextSessionID(), 3);
-          deepEqual(await again.findKey('a'), { sessionID: 1, publicKey: publicKeyOf('a') });
+          deepEqual(await again.findKey('a'), {
+            sessionID: 1,
+            publicKey: publicKeyOf('a'),
+            createdMs: 1_000,
+          });
           deepEqual((await again.findKey('b'))?.ended, { reason: 'revoked', atMs: 5_000 });
           equal(await again.claim(1, 0), generation + 1);
           const { life, tag, ...rest } = await load(again, 1, 0);
@@ -106,6 +110,8 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             sessionID: 1,
             keyID: 'a',
             createdMs: 1_000,
+            expiresAtMs: undefined,
+            account: undefined,
             fromClient: '{"x":1}',
             lineage: [[session.life, 1]],
             data: '"kept"',
@@ -262,6 +268,8 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           sessionID: 1,
           keyID: 'a',
           createdMs: 1_000,
+          expiresAtMs: undefined,
+          account: undefined,
           fromClient: undefined,
           life: 3_000,
           lineage: [],
@@ -586,6 +594,49 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         equal(await store.load(1, 1), undefined);
       });
 
+      fact('lets nothing in flight revive the session, a thousand times', async (store) => {
+        const revokeWhileSaving = async (n: number): Promise<void> => {
+          const { session } = await createAndLoad(store, `key-${n}`, { expiresAtMs: 9_000 });
+          const { sessionID } = session;
+          const saves = chainOf(session, 4).map((commit) => () => store.commit(commit));
+          const others = [
+            () => store.claim(sessionID, 9_000),
+            () => store.writeVisits(sessionID, { firstMs: 1, latestMs: 2 }),
+            () => store.extend(sessionID, 99_000),
+            () => store.setAccount(sessionID, 'alice'),
+            () => store.load(sessionID, 9_000),
+            () => store.create(newSession(`key-${n}`)),
+          ];
+          const calls: (() => Promise<unknown>)[] = [...saves, ...others];
+          calls.splice(n % calls.length, 0, () => store.end(sessionID, 'revoked', 2_000));
+          await Promise.allSettled(calls.map((call) => call()));
+          equal(await store.load(sessionID, 9_000), undefined);
+          equal(await store.headTag(sessionID), undefined);
+          deepEqual((await store.findKey(`key-${n}`))?.ended, { reason: 'revoked', atMs: 2_000 });
+          deepEqual(await store.create(newSession(`key-${n}`)), { ended: 'revoked' });
+        };
+        for (let round = 0; round < 20; round += 1) {
+          await Promise.all(numbers(50).map((n) => revokeWhileSaving(round * 50 + n)));
+        }
+        deepEqual(await store.due(Number.MAX_SAFE_INTEGER - 1, 10), []);
+        deepEqual(await store.sessionsOf('alice'), []);
+      });
+
+      fact('leaves tombstones until they are forgotten, and gives their ids to nobody', async (store) => {
+        for (const n of numbers(4)) {
+          await store.create(newSession(`key-${n}`));
+          if (n < 4) await store.end(n, 'revoked', n * 1_000);
+        }
+        equal(await store.forgetEnded(3_000, 1), 1);
+        equal(await store.forgetEnded(3_000, 10), 1);
+        equal(await store.forgetEnded(3_000, 10), 0);
+        deepEqual(
+          await Promise.all(numbers(4).map(async (n) => (await store.findKey(`key-${n}`))?.sessionID)),
+          [undefined, undefined, 3, 4],
+        );
+        deepEqual(await store.create(newSession('key-1')), { sessionID: 5, created: true });
+      });
+
       fact('leaves other sessions alone', async (store) => {
         const { session } = await createAndLoad(store, 'a');
         for (const n of numbers(11)) await store.create(newSession(`key-${n}`));
@@ -595,6 +646,119 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         const { data, streams } = await load(store, 1);
         deepEqual({ data, streams }, { data: '1', streams: new Map([['tab', '1']]) });
         equal((await store.findKey('key-11'))?.ended, undefined);
+      });
+    });
+
+    describe('the end of a lifetime', () => {
+      fact('is told with the key and the session, and can be moved both ways', async (store) => {
+        await store.create(newSession('a', { expiresAtMs: 5_000 }));
+        for (const expiresAtMs of [5_000, 9_000, 3_000]) {
+          await store.extend(1, expiresAtMs);
+          equal((await store.findKey('a'))?.expiresAtMs, expiresAtMs);
+          equal((await load(store, 1)).expiresAtMs, expiresAtMs);
+        }
+        await store.extend(1, undefined);
+        equal('expiresAtMs' in ((await store.findKey('a')) ?? {}), false);
+        equal((await load(store, 1)).expiresAtMs, undefined);
+        deepEqual(await store.due(99_000, 10), []);
+      });
+
+      fact('is found when it has come, the earliest first', async (store) => {
+        for (const [n, expiresAtMs] of [7_000, 3_000, undefined, 5_000, 3_000].entries()) {
+          await store.create(newSession(`key-${n}`, { expiresAtMs }));
+        }
+        deepEqual(await store.due(2_999, 10), []);
+        deepEqual(await store.due(3_000, 10), [2, 5]);
+        deepEqual(await store.due(6_999, 10), [2, 5, 4]);
+        deepEqual(await store.due(99_000, 2), [2, 5]);
+        await store.extend(2, 8_000);
+        await store.end(5, 'revoked', 1);
+        deepEqual(await store.due(99_000, 10), [4, 1, 2]);
+      });
+
+      fact('ends the session when it has come, and not before', async (store) => {
+        const { session } = await createAndLoad(store, 'a', { expiresAtMs: 5_000 });
+        equal(await store.expire(1, 4_999), false);
+        await store.commit(commitOf(session));
+        equal(await store.expire(1, 5_000), true);
+        equal(await store.expire(1, 5_000), false);
+        deepEqual((await store.findKey('a'))?.ended, { reason: 'expired', atMs: 5_000 });
+        deepEqual(await store.due(99_000, 10), []);
+        for (const sessionID of AWKWARD_IDS) equal(await store.expire(sessionID, 99_000), false);
+      });
+
+      fact('is looked at again by what ends the session', async (store) => {
+        await store.create(newSession('a', { expiresAtMs: 5_000 }));
+        const [, hasEnded] = await Promise.all([store.extend(1, 9_000), store.expire(1, 6_000)]);
+        equal(hasEnded, false);
+        equal((await store.findKey('a'))?.expiresAtMs, 9_000);
+      });
+
+      fact(
+        'is kept over claims, visits and loads, and when the store is opened again',
+        async (store, place) => {
+          await store.create(newSession('a', { expiresAtMs: 5_000 }));
+          await store.claim(1, 1);
+          await store.writeVisits(1, { firstMs: 1, latestMs: 2 });
+          await load(store, 1);
+          await store.setAccount(1, 'alice');
+          await store.close();
+          const again = place.store();
+          await again.open();
+          try {
+            deepEqual(await again.due(5_000, 10), [1]);
+            deepEqual(await again.sessionsOf('alice'), [1]);
+            const { visits, account, expiresAtMs } = await load(again, 1);
+            deepEqual(
+              { visits, account, expiresAtMs },
+              { visits: { firstMs: 1, latestMs: 2 }, account: 'alice', expiresAtMs: 5_000 },
+            );
+          } finally {
+            await again.close();
+          }
+        },
+      );
+    });
+
+    describe('accounts', () => {
+      fact('list their sessions and nobody else’s', async (store) => {
+        const accounts = [...AWKWARD_NAMES, AWKWARD_TEXT, 'a', 'al', 'alice'];
+        for (const [index, account] of accounts.entries()) {
+          await store.create(newSession(`key-${index}`));
+          await store.setAccount(index + 1, account);
+        }
+        for (const [index, account] of accounts.entries()) {
+          deepEqual(await store.sessionsOf(account), [index + 1]);
+          equal((await load(store, index + 1)).account, account);
+        }
+      });
+
+      fact('let go of sessions that change the account or end', async (store) => {
+        for (const n of numbers(4)) {
+          await store.create(newSession(`key-${n}`));
+          await store.setAccount(n, 'alice');
+        }
+        await store.setAccount(1, 'bob');
+        await store.setAccount(2, undefined);
+        await store.end(3, 'revoked', 1);
+        deepEqual(await store.sessionsOf('alice'), [4]);
+        deepEqual(await store.sessionsOf('bob'), [1]);
+        equal((await load(store, 2)).account, undefined);
+        await rejects(store.setAccount(3, 'alice'), { code: 'WEBGRAM_SESSION_ENDED' });
+      });
+    });
+
+    describe('the tag of a head', () => {
+      fact('is that of the newest load or commit', async (store) => {
+        await store.create(newSession('a'));
+        equal(await store.headTag(1), undefined);
+        const session = await load(store, 1);
+        equal(await store.headTag(1), session.tag);
+        const commit = commitOf(session);
+        await store.commit(commit);
+        equal(await store.headTag(1), commit.tag);
+        await store.end(1, 'revoked', 1);
+        equal(await store.headTag(1), undefined);
       });
     });
   });
@@ -632,6 +796,14 @@ async function everyCallIsRefused(store: Store): Promise<void> {
     () => store.commit(commit),
     () => store.writeVisits(1, { firstMs: 1, latestMs: 1 }),
     () => store.end(1, 'revoked', 1),
+    () => store.backup('/nonexistent/folder'),
+    () => store.headTag(1),
+    () => store.extend(1, 1),
+    () => store.due(1, 1),
+    () => store.expire(1, 1),
+    () => store.forgetEnded(1, 1),
+    () => store.setAccount(1, 'alice'),
+    () => store.sessionsOf('alice'),
   ];
   for (const call of calls) await rejects(call(), { code: 'WEBGRAM_STORE_CLOSED' });
 }

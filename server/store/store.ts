@@ -6,6 +6,10 @@ export interface KeyRow {
   sessionID: number;
   /** Uncompressed P-256 point, 65 bytes. */
   publicKey: Uint8Array;
+  /** When the session was created, in ms since 1970; absent on a tombstone. */
+  createdMs?: number;
+  /** When the session ends unless it is extended, in ms since 1970; absent for no end and on a tombstone. */
+  expiresAtMs?: number;
   /** Present on a tombstone. */
   ended?: { reason: EndReason; atMs: number };
 }
@@ -17,6 +21,8 @@ export interface NewSession {
   /** Uncompressed P-256 point, 65 bytes. */
   publicKey: Uint8Array;
   nowMs: number;
+  /** When it ends unless it is extended, in ms since 1970; `undefined` for no end. */
+  expiresAtMs?: number | undefined;
   /** Encoded JSON of what the client passed at creation; `undefined` when it passed nothing. */
   fromClient: string | undefined;
 }
@@ -38,6 +44,10 @@ export interface StoredSession {
   sessionID: number;
   keyID: string;
   createdMs: number;
+  /** When it ends unless it is extended, in ms since 1970; `undefined` for no end. */
+  expiresAtMs: number | undefined;
+  /** The account it is bound to. */
+  account: string | undefined;
   fromClient: string | undefined;
   /** This life: larger than every life before. */
   life: number;
@@ -66,11 +76,20 @@ export interface Commit {
 }
 
 /**
+ * The medium of a store fails, or does so no longer.
+ *
+ * - `away`: writes are refused for now; `error` says why. Those that were under way have an unknown outcome.
+ * - `back`: it works again. What memory holds of a session may be ahead of the store: compare `headTag`.
+ */
+export type StoreChange = { name: 'away'; error: Error } | { name: 'back' };
+
+/**
  * Where sessions are kept. Every implementation passes the conformance suite unchanged.
  *
  * Writes that return have been made durable unless the method says otherwise. A store is opened once and
- * closed once. All methods reject with `WEBGRAM_STORE_CLOSED` outside of that, and with
- * `WEBGRAM_STORE_FAILED` when the medium fails (`retryable` tells whether it may pass).
+ * closed once. All methods reject with `WEBGRAM_STORE_CLOSED` outside of that, with `WEBGRAM_STORE_FULL` when
+ * there is no space left, and with `WEBGRAM_STORE_FAILED` when the medium fails otherwise (`retryable` tells
+ * whether it may pass). A write that rejects with one of these two may have been made or not.
  */
 export interface Store {
   /** `memory`, `level` or `redis`. */
@@ -79,13 +98,26 @@ export interface Store {
    * Opens the store, creating it when there is none.
    *
    * @throws {WebgramError} `WEBGRAM_STORE_LOCKED` when another process has it open,
-   * `WEBGRAM_STORE_CORRUPT` when its content cannot be understood.
+   * `WEBGRAM_STORE_CORRUPT` when its content cannot be understood, or some of what was acknowledged is missing.
    */
   open(): Promise<void>;
   /** Waits for writes in flight, then closes. Idempotent. */
   close(): Promise<void>;
   /** Names this store: 16 random bytes made when it was created. */
   readonly storeID: Uint8Array;
+  /**
+   * Listens for the medium going away and coming back.
+   *
+   * @returns The function that takes the listener away.
+   */
+  onChange(listener: (change: StoreChange) => void): () => void;
+  /**
+   * Makes a copy of the store as it is at one moment, while it serves on: the same storeID, sessions and tombstones.
+   *
+   * @param folder Must not exist, or be empty.
+   * @throws {WebgramError} `WEBGRAM_BACKUP_FAILED` when it could not be made; the store is as before.
+   */
+  backup(folder: string): Promise<void>;
 
   /** The lowest sessionID that was never dispensed. */
   nextSessionID(): Promise<number>;
@@ -119,6 +151,8 @@ export interface Store {
    * nothing of the commit is written then.
    */
   commit(commit: Commit): Promise<void>;
+  /** The tag that the session's head carries now; `undefined` when it was never loaded or has ended. */
+  headTag(sessionID: number): Promise<string | undefined>;
   /** Writes when the visitor was here: a small row of its own, batched, not synced. */
   writeVisits(sessionID: number, visits: Visits): Promise<void>;
   /**
@@ -127,4 +161,36 @@ export interface Store {
    * @returns Whether it was alive.
    */
   end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean>;
+
+  /**
+   * Moves the moment at which a session ends unless it is extended again; `undefined` for never. A small row of its
+   * own, batched, not synced. Does nothing for a session that has ended.
+   */
+  extend(sessionID: number, expiresAtMs: number | undefined): Promise<void>;
+  /**
+   * Finds sessions whose end has come: `expiresAtMs` at or before `nowMs`, the earliest first, at most `limit`.
+   * Extensions under way need not be seen; `expire` looks again.
+   */
+  due(nowMs: number, limit: number): Promise<number[]>;
+  /**
+   * Ends a session with reason `expired` if its end has come by then.
+   *
+   * @returns Whether it has.
+   */
+  expire(sessionID: number, nowMs: number): Promise<boolean>;
+  /**
+   * Forgets tombstones that are older, at most `limit`. Their keys are unknown from then on; their ids stay given.
+   *
+   * @returns How many.
+   */
+  forgetEnded(beforeMs: number, limit: number): Promise<number>;
+
+  /**
+   * Binds a session to an account, or to none.
+   *
+   * @throws {WebgramError} `WEBGRAM_SESSION_ENDED` when there is no such session.
+   */
+  setAccount(sessionID: number, account: string | undefined): Promise<void>;
+  /** The sessions that are bound to an account, ascending. */
+  sessionsOf(account: string): Promise<number[]>;
 }

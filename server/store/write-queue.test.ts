@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { WebgramError } from 'webgram';
 import { LAZY_WRITE_MS, MAX_BATCH_LENGTH, MAX_BATCH_OPERATIONS, WriteQueue } from './write-queue.ts';
 import type { Medium, Plan, Read, Write } from './write-queue.ts';
 
@@ -48,7 +49,10 @@ const count = (read: Read): Plan<number> => {
 
 function make() {
   const medium = new SlowMedium();
-  return { medium, queue: new WriteQueue(medium) };
+  const failed = vi.fn((cause: unknown) =>
+    Promise.resolve(new WebgramError('WEBGRAM_STORE_FAILED', 'it failed', { cause })),
+  );
+  return { medium, failed, queue: new WriteQueue(medium, failed) };
 }
 
 describe('WriteQueue', () => {
@@ -111,8 +115,8 @@ describe('WriteQueue', () => {
     expect(await written).toBe('a');
   });
 
-  it('rejects all of a batch that fails and all after it, and plans nothing on its rows', async () => {
-    const { medium, queue } = make();
+  it('rejects all of a batch that fails, plans nothing on its rows, and holds what comes after it', async () => {
+    const { medium, queue, failed: failing } = make();
     const before = queue.add('synced', count);
     await medium.settle();
     expect(await before).toBe(1);
@@ -127,12 +131,18 @@ describe('WriteQueue', () => {
     for (const outcome of await outcomes) {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'WEBGRAM_STORE_FAILED', cause } });
     }
-    expect(await waitingOutcome).toMatchObject({ code: 'WEBGRAM_STORE_FAILED' });
-    await expect(queue.add('lazy', plannedLater)).rejects.toMatchObject({
-      code: 'WEBGRAM_STORE_FAILED',
-      cause,
-    });
+    expect(failing).toHaveBeenCalledTimes(1);
     expect(plannedLater).not.toHaveBeenCalled();
+    const refusal = new WebgramError('WEBGRAM_STORE_FULL', 'no space');
+    queue.refuse(refusal);
+    expect(await waitingOutcome).toBe(refusal);
+    await expect(queue.add('lazy', plannedLater)).rejects.toBe(refusal);
+    expect(plannedLater).not.toHaveBeenCalled();
+    queue.resume(medium);
+    const resumed = queue.add('synced', count);
+    await medium.settle();
+    expect(await resumed).toBe(2);
+    medium.rows.set('count', '1');
     expect(medium.rows.get('count')).toBe('1');
     await queue.drain();
   });

@@ -1,4 +1,4 @@
-import { WebgramError } from 'webgram';
+import type { WebgramError } from 'webgram';
 
 /** Reads one row; `undefined` when there is none. */
 export type Read = (key: string) => string | undefined;
@@ -43,13 +43,18 @@ interface Waiting {
   reject: (error: unknown) => void;
 }
 
-/** `idle` → `lazy` → `scheduled` → `writing` → any of them; `failed` is final. */
+/**
+ * - `idle` → `lazy` → `scheduled` → `writing` → any of them.
+ * - `held`: a write has failed; operations wait for `resume` or `refuse`.
+ * - `refusing`: operations are refused at once, until `resume`.
+ */
 type State =
   | { name: 'idle' }
   | { name: 'lazy'; timer: NodeJS.Timeout }
   | { name: 'scheduled' }
   | { name: 'writing' }
-  | { name: 'failed'; error: WebgramError };
+  | { name: 'held' }
+  | { name: 'refusing'; error: WebgramError };
 
 /**
  * Group commit: operations that become ready while a batch is being written go out together as the next one.
@@ -58,26 +63,46 @@ type State =
  * together, each on what is on the medium and what the operations before it in the batch will write. So
  * nothing about the rows is held in memory longer than one batch, and a batch that fails leaves no trace.
  *
- * After a write has failed the queue takes no more: LevelDB's log may end in half a record then, and what is
- * appended to it would be dropped when the log is read again, acknowledged or not.
+ * After a write has failed nothing more is written to that medium: LevelDB's log may end in half a record then, and
+ * what is appended to it would be dropped when the log is read again, acknowledged or not. Operations that are not
+ * planned yet wait until somebody has found out more, and go on when there is a medium again.
  */
 export class WriteQueue {
-  readonly #medium: Medium;
+  readonly #failed: (cause: unknown, length: number) => Promise<WebgramError>;
+  #medium: Medium;
   #waiting: Waiting[] = [];
   #state: State = { name: 'idle' };
 
-  constructor(medium: Medium) {
+  /**
+   * @param failed A write has failed; its rows are this long. Says what its operations are rejected with, and sees to it
+   * that `resume` or `refuse` is called.
+   */
+  constructor(medium: Medium, failed: (cause: unknown, length: number) => Promise<WebgramError>) {
     this.#medium = medium;
+    this.#failed = failed;
+  }
+
+  /** Goes on with what is waiting, on a medium that works. */
+  resume(medium: Medium): void {
+    this.#medium = medium;
+    this.#state = { name: 'idle' };
+    if (this.#waiting.length > 0) this.#schedule(false);
+  }
+
+  /** Rejects what is waiting, and what comes, until `resume`. */
+  refuse(error: WebgramError): void {
+    this.#state = { name: 'refusing', error };
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   /**
    * Adds an operation.
    *
    * @returns The plan's result, once its batch is written.
-   * @throws {WebgramError} `WEBGRAM_STORE_FAILED` when this batch or one before it could not be written.
+   * @throws {WebgramError} what `failed` or `refuse` says. After the first the batch may have been written or not.
    */
   add<Result>(durability: Durability, plan: Planner<Result>): Promise<Result> {
-    if (this.#state.name === 'failed') return Promise.reject(this.#state.error);
+    if (this.#state.name === 'refusing') return Promise.reject(this.#state.error);
     return new Promise<Result>((resolve, reject) => {
       this.#waiting.push({ plan, durability, resolve: resolve as (result: unknown) => void, reject });
       this.#schedule(durability === 'lazy');
@@ -110,9 +135,10 @@ export class WriteQueue {
     try {
       if (batch.rows.size > 0) await this.#medium.write([...batch.rows], batch.synced);
     } catch (cause) {
-      const error = new WebgramError('WEBGRAM_STORE_FAILED', 'the store could not be written', { cause });
-      this.#state = { name: 'failed', error };
-      for (const { reject } of [...batch.operations, ...this.#waiting.splice(0)]) reject(error);
+      this.#state = { name: 'held' };
+      const length = [...batch.rows].reduce((sum, [, value]) => sum + (value?.length ?? 0), 0);
+      const error = await this.#failed(cause, length);
+      for (const { reject } of batch.operations) reject(error);
       return;
     }
     for (const settle of batch.settle) settle();

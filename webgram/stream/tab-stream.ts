@@ -81,7 +81,11 @@ export class TabStream {
   #hole: Position | null = null;
 
   /** @param newTabID Makes 16 random bytes in base64url, for this document alone. */
-  constructor(listener: TabStreamListener, limits: Limits, newTabID: () => string) {
+  constructor(
+    listener: TabStreamListener,
+    limits: Pick<Limits, 'maxUnackedBytes' | 'maxUnackedCount'>,
+    newTabID: () => string,
+  ) {
     this.#listener = listener;
     this.#newTabID = newTabID;
     this.#tabID = newTabID();

@@ -236,8 +236,9 @@ test('what was meant for another link is kept and not forwarded', async () => {
   host.clock.advance(500);
   const second = await tab.link(1);
   expect(second).toBe(2);
-  tab.send(1, 1, 'for the old link');
+  tab.send(1, 1, 'for the old link, before the attach');
   tab.attach(second);
+  tab.send(1, 1, 'for the old link, behind the attach');
   tab.send(second, 1, 'for the new link');
   await server.last.up('send');
   await rest();

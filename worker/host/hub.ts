@@ -76,12 +76,13 @@ export class Hub {
       this.#refuse(tab, `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`);
       return undefined;
     }
-    this.#replaceOlderPort(tab);
-    if (this.#linkOf.size >= this.#limits.maxTabs) {
+    const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
+    if (older === undefined && this.#linkOf.size >= this.#limits.maxTabs) {
       this.#refuse(tab, `this host serves at most ${this.#limits.maxTabs} tabs`);
       return undefined;
     }
     const identityLink = this.#identityLink(hello);
+    if (older !== undefined) this.#replace(...older, tab, identityLink);
     this.#linkOf.set(tab, identityLink);
     identityLink.add(tab);
     void this.#ready.then((canServe) => {
@@ -91,13 +92,11 @@ export class Hub {
   }
 
   /** A tab that came back from the back-forward cache speaks over a new port, under the same lock. */
-  #replaceOlderPort(tab: TabPort): void {
-    for (const [other, identityLink] of this.#linkOf) {
-      if (other === tab || other.lock !== tab.lock) continue;
-      identityLink.drop(other);
-      this.#linkOf.delete(other);
-      other.close();
-    }
+  #replace(older: TabPort, served: IdentityLink, newer: TabPort, by: IdentityLink): void {
+    if (served === by) served.replace(older, newer);
+    else served.depart(older);
+    this.#linkOf.delete(older);
+    older.close();
   }
 
   #identityLink({ address, fresh, fromClient }: TabToHost & { kind: 'hello' }): IdentityLink {

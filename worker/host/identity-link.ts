@@ -1,6 +1,5 @@
 import { toBase64url, unreachable } from 'webgram';
-import type { Bytes, DownEnvelope, Hello, Limits, OkBody, TabDown, TabUp } from 'webgram';
-import { Departures } from './departures.ts';
+import type { Bytes, DownEnvelope, Hello, Limits, OkBody, TabUp } from 'webgram';
 import type { Identity, Keyring, NewReason } from './keyring.ts';
 import { Link } from './link.ts';
 import type { LinkEnd } from './link.ts';
@@ -8,9 +7,8 @@ import type { HostPlatform } from './platform.ts';
 import type { IdentityInfo, LinkState } from './port-protocol.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
-import { StreamCopy } from './stream-copy.ts';
-import { TabNumbers } from './tab-numbers.ts';
 import type { TabPort } from './tab-port.ts';
+import { Tabs } from './tabs.ts';
 
 /** How long the socket stays open behind the last tab, in ms: the next page is often only a navigation away. */
 export const LINGER_MS = 30_000;
@@ -47,16 +45,12 @@ export interface IdentityLinkOptions {
 export class IdentityLink {
   readonly address: string;
   readonly #options: IdentityLinkOptions;
-  readonly #tabs = new Set<TabPort>();
-  /** The port over which a tab has attached last. */
-  readonly #ownerOf = new Map<string, TabPort>();
-  readonly #departures: Departures;
+  readonly #tabs: Tabs;
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
   #state: ReconnectState = { name: 'idle' };
   #link: Link | undefined;
-  #numbers = new TabNumbers();
   /** The server's key is not the one that was seen before: the next try takes its time. */
   #keyHasChanged = false;
   /** A key that was accepted although it is another one, until a `session-ok` makes it the pin. */
@@ -68,61 +62,39 @@ export class IdentityLink {
     this.#options = options;
     this.address = options.address;
     this.#freshBecause = options.fresh ? 'new' : undefined;
-    this.#departures = new Departures(
-      (tabID, up) => {
-        this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
-      },
-      (tabID) => {
-        this.#numbers.retire(tabID);
-        this.#restIfUnused();
-      },
-    );
+    this.#tabs = new Tabs(() => {
+      this.#restIfUnused();
+    });
   }
 
   /** A tab says hello: it learns at once how things stand. */
   add(tab: TabPort): void {
     this.#cancelLinger();
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
-    this.#tabs.add(tab);
     tab.post(this.#stateMessage());
-    if (this.#link?.isOpen) tab.post({ kind: 'link', link: this.#link.number });
+    this.#tabs.add(tab);
   }
 
-  /** The tab speaks over another port now, or has to look for another host. */
+  /** The tab has to look for another host. */
   drop(tab: TabPort): void {
-    this.#tabs.delete(tab);
+    this.#tabs.drop(tab);
     this.#restIfUnused();
+  }
+
+  /** The tab speaks over another port from now on, which is to be added. */
+  replace(older: TabPort, newer: TabPort): void {
+    this.#tabs.replace(older, newer);
   }
 
   /** The tab has gone: what it had handed over is finished for it. */
   depart(tab: TabPort): void {
-    this.#tabs.delete(tab);
-    const { copy } = tab;
-    if (copy !== undefined && this.#ownerOf.get(copy.tabID) === tab) {
-      this.#ownerOf.delete(copy.tabID);
-      if (copy.refusal === 'forgotten') this.#numbers.retire(copy.tabID);
-      else this.#departures.add(copy);
-    }
+    this.#tabs.depart(tab);
     this.#restIfUnused();
   }
 
   /** Takes what a tab sends, for the link that it knows of. */
   up(tab: TabPort, linkNumber: number, up: TabUp): void {
-    if (!this.#tabs.has(tab)) {
-      if (tab.copy !== undefined) this.#departures.addLate(tab.copy.tabID, up);
-      return;
-    }
-    if (up.kind === 'attach') this.#attach(tab, up);
-    else if ('seq' in up) tab.copy?.add(up);
-
-    const { copy } = tab;
-    // What was meant for another link comes again behind the attach to this one.
-    if (copy === undefined || !this.#link?.isOpen || linkNumber !== this.#link.number) return;
-    if (this.#ownerOf.get(copy.tabID) !== tab) return;
-    const number = up.kind === 'attach' ? this.#numbers.give(copy.tabID) : this.#numbers.numberOf(copy.tabID);
-    if (number === undefined) return;
-    const sent = up.kind === 'attach' ? copy.attach : up;
-    this.#link.send({ ...sent, tab: number });
+    this.#tabs.up(tab, linkNumber, up);
   }
 
   /** A page was focused, or the network came back. */
@@ -139,44 +111,16 @@ export class IdentityLink {
     this.#apply({ name: 'stop' });
   }
 
-  #attach(tab: TabPort, attach: TabUp & { kind: 'attach' }): void {
-    const { copy } = tab;
-    this.#departures.cancel(attach.tabID);
-    this.#ownerOf.set(attach.tabID, tab);
-    if (copy?.tabID === attach.tabID) {
-      copy.attachAgain(attach);
-      return;
-    }
-    if (copy !== undefined) {
-      // The server had forgotten the tab's stream, and it began anew under another name.
-      this.#ownerOf.delete(copy.tabID);
-      this.#numbers.retire(copy.tabID);
-    }
-    tab.copy = new StreamCopy(attach);
-  }
-
-  #receive(link: Link, envelopes: readonly DownEnvelope[]): void {
-    for (const envelope of envelopes) {
-      if (!('tab' in envelope)) continue;
-      const { tab: number, ...down } = envelope;
-      const tabID = this.#numbers.tabOf(number);
-      if (tabID === undefined) continue;
-      if (this.#departures.has(tabID)) {
-        this.#departures.receive(tabID, down);
-        continue;
-      }
-      const tab = this.#ownerOf.get(tabID);
-      tab?.copy?.receive(down);
-      tab?.post({ kind: 'down', link: link.number, envelope: this.#withReason(down) });
-    }
+  #receive(envelopes: readonly DownEnvelope[]): void {
+    for (const envelope of envelopes) if ('tab' in envelope) this.#tabs.down(this.#withReason(envelope));
   }
 
   /** Only this browser knows why the session of an attach is a new one. */
-  #withReason(down: TabDown): TabDown {
+  #withReason<Down extends DownEnvelope>(down: Down): Down {
     const reason = this.#identity?.madeBecause;
-    if (down.kind !== 'attached' || typeof down.outcome === 'string' || down.outcome.reason !== 'new')
-      return down;
-    return reason === undefined ? down : { ...down, outcome: { ...down.outcome, reason } };
+    if (down.kind !== 'attached' || typeof down.outcome === 'string') return down;
+    if (down.outcome.reason !== 'new' || reason === undefined) return down;
+    return { ...down, outcome: { ...down.outcome, reason } };
   }
 
   #open(): void {
@@ -190,21 +134,22 @@ export class IdentityLink {
         limits,
         identify: (hello) => this.#identify(hello),
         opened: () => {
-          this.#tellTabs({ kind: 'link', link: link.number });
-          this.#departures.linked();
+          this.#tabs.linked(link);
         },
         up: (ok, hello) => {
           this.#up(ok, hello);
         },
         receive: (envelopes) => {
-          this.#receive(link, envelopes);
+          this.#receive(envelopes);
+        },
+        dropped: (envelope, error) => {
+          if ('tab' in envelope) this.#tabs.dropped(envelope.tab, error.code, error.message);
         },
         down: (end) => {
           this.#down(end);
         },
       });
       this.#link = link;
-      this.#numbers = new TabNumbers();
     } catch (error) {
       // Such as a page over https with an address that begins with ws:.
       this.#down({
@@ -241,7 +186,7 @@ export class IdentityLink {
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
     const message = `The server at ${this.address} has another key than the one that this browser has seen there.`;
     const isLocal = isLoopback(this.address);
-    this.#tellTabs({
+    this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_SERVER_KEY_CHANGED',
       message: isLocal
@@ -258,12 +203,12 @@ export class IdentityLink {
     const identity = this.#identity;
     if (identity === undefined) return;
     identity.sessionID = ok.sessionID;
-    for (const tab of this.#tabs) tab.copy?.heard(ok.serverTimeMs);
+    this.#tabs.heard(ok.serverTimeMs);
     this.#apply({ name: 'up', nowMs: this.#nowMs() });
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
     void this.#options.keyring.confirm(identity, ok.sessionID, pins).then(() => {
-      if (identity.storage !== storage) this.#tellTabs(this.#stateMessage());
+      if (identity.storage !== storage) this.#tabs.tell(this.#stateMessage());
     });
   }
 
@@ -310,7 +255,7 @@ export class IdentityLink {
 
   #unlink(): void {
     this.#link = undefined;
-    this.#departures.unlinked();
+    this.#tabs.unlinked();
   }
 
   #apply(event: ReconnectEvent): void {
@@ -318,7 +263,7 @@ export class IdentityLink {
     this.#state = next(before, event);
     if (this.#state === before) return;
     this.#cancelRetry();
-    this.#tellTabs(this.#stateMessage());
+    this.#tabs.tell(this.#stateMessage());
     if (this.#state.name === 'connecting' && this.#link === undefined) {
       const opening = this.#state;
       void this.#options.ready.then((canServe) => {
@@ -334,15 +279,11 @@ export class IdentityLink {
 
   #restIfUnused(): void {
     this.#cancelLinger();
-    if (this.#tabs.size > 0 || this.#departures.count > 0) return;
+    if (!this.#tabs.isEmpty) return;
     this.#cancelLinger = this.#options.platform.clock.after(LINGER_MS, () => {
       this.close();
       this.#options.idle(this);
     });
-  }
-
-  #tellTabs(message: Parameters<TabPort['post']>[0]): void {
-    for (const tab of this.#tabs) tab.post(message);
   }
 
   #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | null } {

@@ -23,14 +23,9 @@ import type {
   SigningKey,
   UpEnvelope,
 } from 'webgram';
+import { Heartbeat } from './heartbeat.ts';
 import type { HostPlatform, Socket } from './platform.ts';
 
-/** How long a socket may take to answer when the page comes back, in ms. */
-export const PROBE_LIMIT_MS = 3_000;
-/** Probes that come closer together than this, in ms, are one: many tabs may wake at once. */
-const PROBE_PAUSE_MS = 1_000;
-/** A timer that fires so much too late, in ms, means that the machine slept. */
-const SLEPT_MS = 10_000;
 /** How long the peer may take to close after our bye, in ms. */
 const BYE_LIMIT_MS = 1_000;
 /** Longest delay that timers take, in ms; a longer one fires at once. */
@@ -63,6 +58,8 @@ export interface LinkOptions {
   up: (ok: OkBody, hello: Hello) => void;
   /** Envelopes of one frame, in order. */
   receive: (envelopes: readonly DownEnvelope[]) => void;
+  /** The envelope cannot be encoded, or no frame can hold it. */
+  dropped: (envelope: UpEnvelope, error: WebgramError) => void;
   /** Called once, unless the link was ended from this side; nothing else is called afterwards. */
   down: (end: LinkEnd) => void;
 }
@@ -80,7 +77,7 @@ type State =
   | { name: 'proving'; waiting: UpEnvelope[] }
   | ({ name: 'early'; handshake: ClientHandshake; hello: Hello } & Channel)
   | ({ name: 'verifying'; behind: (string | Uint8Array)[] } & Channel)
-  | ({ name: 'active'; reader: FrameReader<DownEnvelope> } & Channel)
+  | ({ name: 'active'; reader: FrameReader<DownEnvelope>; heartbeat: Heartbeat } & Channel)
   | { name: 'over' };
 
 interface Channel {
@@ -95,23 +92,14 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #socket: Socket;
   #state: State = { name: 'connecting' };
-  #heardMs: number;
-  #sentMs: number;
-  /** A ping went out, and nothing has come since. */
-  #isAwaited = false;
-  #pings = 0;
-  #pingedMs = 0;
-  #pingMs: number;
-  /** Timers, by what they are for. */
-  readonly #timers = new Map<'handshake' | 'ping' | 'silence' | 'age', () => void>();
+  /** Ends the handshake, then the link, when they take too long. */
+  #cancelLimit: () => void;
 
   /** Opens the socket. @throws when the platform refuses the address. */
   constructor(options: LinkOptions) {
     const { fromPlatform, limits, address } = options;
     this.number = options.number;
     this.#options = options;
-    this.#pingMs = limits.pingMs;
-    this.#heardMs = this.#sentMs = fromPlatform.clock.nowMs();
     const socket = fromPlatform.openSocket(address, [...OFFER]);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
@@ -126,7 +114,7 @@ export class Link {
     // A close event follows with what little there is to know.
     socket.onerror = null;
     this.#socket = socket;
-    this.#after('handshake', limits.handshakeTimeoutMs, () => {
+    this.#cancelLimit = fromPlatform.clock.after(limits.handshakeTimeoutMs, () => {
       this.#fail('no answer from the server');
     });
   }
@@ -143,8 +131,7 @@ export class Link {
   /**
    * Sends an envelope with the others of this tick; what is sent early travels right behind the proof.
    *
-   * Dropped when the link is not open, and when the envelope cannot be encoded or no frame can hold it: tabs check
-   * that, and one that does not harms nobody but itself.
+   * Ignored when the link is not open.
    */
   send(envelope: UpEnvelope): void {
     const state = this.#state;
@@ -153,14 +140,14 @@ export class Link {
     try {
       state.batcher.send(envelope);
     } catch (error) {
-      if (!isMisuse(error)) this.#fail(reasonOf(error));
+      if (isMisuse(error)) this.#options.dropped(envelope, error);
+      else this.#fail(reasonOf(error));
     }
   }
 
   /** Finds out whether the other end still answers, within 3 s. */
   probe(): void {
-    const sinceMs = Math.abs(this.#options.fromPlatform.clock.nowMs() - this.#pingedMs);
-    if (this.#state.name === 'active' && sinceMs >= PROBE_PAUSE_MS) this.#ping(PROBE_LIMIT_MS);
+    if (this.#state.name === 'active') this.#state.heartbeat.probe();
   }
 
   /** Ends the link in good order. `down` is not called. */
@@ -173,8 +160,9 @@ export class Link {
     state.batcher.send({ kind: 'bye', reason, args: [] });
     state.batcher.flush();
     state.reader.stop();
+    state.heartbeat.stop();
     this.#state = { name: 'over' };
-    this.#clearTimers();
+    this.#cancelLimit();
     // The frame may still be in the making; the peer closes when it has come.
     const stop = this.#options.fromPlatform.clock.after(BYE_LIMIT_MS, () => {
       this.#release();
@@ -187,8 +175,11 @@ export class Link {
     const state = this.#state;
     this.#state = { name: 'over' };
     if ('writer' in state) state.writer.stop();
-    if ('reader' in state) state.reader.stop();
-    this.#clearTimers();
+    if (state.name === 'active') {
+      state.reader.stop();
+      state.heartbeat.stop();
+    }
+    this.#cancelLimit();
     this.#release();
   }
 
@@ -215,9 +206,8 @@ export class Link {
 
   #received(data: unknown): void {
     const state = this.#state;
-    this.#heardMs = this.#options.fromPlatform.clock.nowMs();
-    this.#isAwaited = false;
     if (state.name === 'active') {
+      state.heartbeat.heard();
       state.reader.receive(bytesOrText(data));
     } else if (state.name === 'verifying') {
       state.behind.push(bytesOrText(data));
@@ -236,7 +226,6 @@ export class Link {
 
   async #prove(handshake: ClientHandshake, hello: Hello): Promise<void> {
     const { limits, identify, fromPlatform } = this.#options;
-    this.#pingMs = Math.min(limits.pingMs, hello.pingMs);
     const waiting: UpEnvelope[] = [];
     this.#state = { name: 'connecting' };
     const { key, intent } = await identify(hello);
@@ -295,13 +284,23 @@ export class Link {
         this.#fail(reasonOf(error));
       },
     });
-    this.#state = { name: 'active', reader, batcher, writer, keys };
-    this.#timers.get('handshake')?.();
-    this.#after('age', Math.min(answer.maxLinkMs, MAX_TIMER_MS), () => {
+    const heartbeat = new Heartbeat({
+      clock: fromPlatform.clock,
+      pingMs: Math.min(limits.pingMs, hello.pingMs),
+      pongTimeoutMs: limits.pongTimeoutMs,
+      ping: (n) => {
+        this.send({ kind: 'ping', n });
+      },
+      silent: () => {
+        this.#fail('the server has become silent');
+      },
+    });
+    this.#state = { name: 'active', reader, heartbeat, batcher, writer, keys };
+    this.#cancelLimit();
+    this.#cancelLimit = fromPlatform.clock.after(Math.min(answer.maxLinkMs, MAX_TIMER_MS), () => {
       this.bye('age');
       this.#options.down({ name: 'failed', reason: 'the link was as old as it may get' });
     });
-    this.#watch();
     up(answer, hello);
     batcher.release();
     for (const data of behind) reader.receive(data);
@@ -312,31 +311,8 @@ export class Link {
     return envelope.kind !== 'ping' && envelope.kind !== 'pong';
   }
 
-  /** Pings when either direction was silent, because servers give up silent links as well. */
-  #watch(): void {
-    const { clock } = this.#options.fromPlatform;
-    const silentMs = clock.nowMs() - Math.max(this.#pingedMs, Math.min(this.#heardMs, this.#sentMs));
-    if (silentMs >= this.#pingMs) this.#ping(this.#options.limits.pongTimeoutMs);
-    // Not above the interval, nor below 0, whatever the wall clock does.
-    const waitMs = silentMs >= this.#pingMs ? this.#pingMs : this.#pingMs - Math.max(0, silentMs);
-    const dueMs = clock.nowMs() + waitMs;
-    this.#after('ping', waitMs, () => {
-      if (clock.nowMs() - dueMs > SLEPT_MS) this.#ping(PROBE_LIMIT_MS);
-      this.#watch();
-    });
-  }
-
-  #ping(limitMs: number): void {
-    this.#pingedMs = this.#options.fromPlatform.clock.nowMs();
-    this.#isAwaited = true;
-    this.send({ kind: 'ping', n: this.#pings++ });
-    this.#after('silence', limitMs, () => {
-      if (this.#isAwaited) this.#fail('the server has become silent');
-    });
-  }
-
   #write(frame: Frame): void {
-    this.#sentMs = this.#options.fromPlatform.clock.nowMs();
+    if (this.#state.name === 'active') this.#state.heartbeat.sent();
     this.#socket.send(frame);
   }
 
@@ -371,19 +347,9 @@ export class Link {
     this.abandon();
     this.#options.down(end);
   }
-
-  #after(name: 'handshake' | 'ping' | 'silence' | 'age', delayMs: number, callback: () => void): void {
-    this.#timers.get(name)?.();
-    this.#timers.set(name, this.#options.fromPlatform.clock.after(delayMs, callback));
-  }
-
-  #clearTimers(): void {
-    for (const cancel of this.#timers.values()) cancel();
-    this.#timers.clear();
-  }
 }
 
-function isMisuse(error: unknown): boolean {
+function isMisuse(error: unknown): error is WebgramError {
   return hasCode(error, 'WEBGRAM_NOT_ENCODABLE') || hasCode(error, 'WEBGRAM_MESSAGE_TOO_LARGE');
 }
 

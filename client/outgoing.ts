@@ -1,0 +1,40 @@
+import { WebgramError } from 'webgram';
+import type { Limits } from 'webgram';
+import { copyMessage } from './message-copy.ts';
+
+/** Those limits of the protocol that a tab needs: the whole list would only make the page part longer. */
+export const TAB_LIMITS = {
+  maxFrameBytes: 1_048_576,
+  maxUnackedBytes: 1_048_576,
+  maxUnackedCount: 1_000,
+} satisfies Partial<Limits>;
+/** Room for type, number, acknowledgement and tag of a message, in bytes. */
+const ENVELOPE_BYTES = 1_000;
+const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
+
+/** A message that can be handed to the stream. */
+export interface Outgoing {
+  /** Copies, which nobody changes any more. */
+  args: unknown[];
+  bytes: number;
+}
+
+/**
+ * Checks and copies a message of the application.
+ *
+ * @throws {TypeError} when the type begins with `$` or is no type.
+ * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE` or `WEBGRAM_MESSAGE_TOO_LARGE`.
+ */
+export function prepareMessage(type: string, args: unknown[]): Outgoing {
+  if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
+    throw new TypeError("'type' must have 1 to 256 characters and not begin with $");
+  }
+  const { value, bytes } = copyMessage(args);
+  if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {
+    throw new WebgramError(
+      'WEBGRAM_MESSAGE_TOO_LARGE',
+      `a message must fit into ${TAB_LIMITS.maxFrameBytes} bytes`,
+    );
+  }
+  return { args: value, bytes };
+}

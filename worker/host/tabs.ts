@@ -1,0 +1,144 @@
+import type { DownEnvelope, TabDown, TabUp, UpEnvelope } from 'webgram';
+import { Departures } from './departures.ts';
+import { StreamCopy } from './stream-copy.ts';
+import { TabNumbers } from './tab-numbers.ts';
+import type { TabPort } from './tab-port.ts';
+
+/** What the tabs of an identity need of its link. */
+export interface TabLink {
+  readonly number: number;
+  send(envelope: UpEnvelope): void;
+}
+
+/**
+ * The tabs of one identity, and the departures of those that have gone: carries envelopes between them and the present
+ * link, whose tab numbers it gives.
+ */
+export class Tabs {
+  readonly #tabs = new Set<TabPort>();
+  /** The port over which a tab has attached last, by tabID. */
+  readonly #ownerOf = new Map<string, TabPort>();
+  readonly #departures: Departures;
+  #numbers = new TabNumbers();
+  #link: TabLink | undefined;
+
+  /** @param departed Called when the departure of a tab is over. */
+  constructor(departed: () => void) {
+    this.#departures = new Departures(
+      (tabID, up) => {
+        this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
+      },
+      (tabID) => {
+        this.#numbers.retire(tabID);
+        departed();
+      },
+    );
+  }
+
+  /** Nobody is here, and nobody's departure is under way. */
+  get isEmpty(): boolean {
+    return this.#tabs.size === 0 && this.#departures.count === 0;
+  }
+
+  add(tab: TabPort): void {
+    this.#tabs.add(tab);
+    if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
+  }
+
+  /** Forgets a tab that has to look for another host. */
+  drop(tab: TabPort): void {
+    this.#tabs.delete(tab);
+  }
+
+  /** The tab speaks over another port from now on. */
+  replace(older: TabPort, newer: TabPort): void {
+    this.#tabs.delete(older);
+    newer.copy = older.copy;
+    if (newer.copy !== undefined) this.#ownerOf.set(newer.copy.tabID, newer);
+  }
+
+  /** The tab has gone: what it had handed over is finished for it. */
+  depart(tab: TabPort): void {
+    this.#tabs.delete(tab);
+    const { copy } = tab;
+    if (copy === undefined || this.#ownerOf.get(copy.tabID) !== tab) return;
+    this.#ownerOf.delete(copy.tabID);
+    if (copy.refusal === 'forgotten') this.#numbers.retire(copy.tabID);
+    else this.#departures.add(copy);
+  }
+
+  tell(message: Parameters<TabPort['post']>[0]): void {
+    for (const tab of this.#tabs) tab.post(message);
+  }
+
+  /** A new link can take envelopes. */
+  linked(link: TabLink): void {
+    this.#link = link;
+    this.#numbers = new TabNumbers();
+    this.tell({ kind: 'link', link: link.number });
+    this.#departures.linked();
+  }
+
+  unlinked(): void {
+    this.#link = undefined;
+    this.#departures.unlinked();
+  }
+
+  /** A server time was heard behind the attaches of these tabs. */
+  heard(timeMs: number): void {
+    for (const { copy } of this.#tabs) copy?.heard(timeMs);
+  }
+
+  /** Takes what a tab sends, for the link that it knows of. */
+  up(tab: TabPort, linkNumber: number, up: TabUp): void {
+    if (!this.#tabs.has(tab)) {
+      if (tab.copy !== undefined) this.#departures.addLate(tab.copy.tabID, up);
+      return;
+    }
+    if (up.kind === 'attach') this.#attach(tab, up);
+    else if ('seq' in up) tab.copy?.add(up);
+
+    const { copy } = tab;
+    // What was meant for another link comes again behind the attach to this one.
+    if (copy === undefined || linkNumber !== this.#link?.number) return;
+    if (this.#ownerOf.get(copy.tabID) !== tab) return;
+    const number = up.kind === 'attach' ? this.#numbers.give(copy.tabID) : this.#numbers.numberOf(copy.tabID);
+    if (number === undefined) return;
+    this.#link.send({ ...(up.kind === 'attach' ? copy.attach : up), tab: number });
+  }
+
+  /** Takes an envelope of the server for one of the tabs. */
+  down({ tab: number, ...down }: DownEnvelope & { tab: number }): void {
+    const tabID = this.#numbers.tabOf(number);
+    if (tabID === undefined || this.#link === undefined) return;
+    if (this.#departures.has(tabID)) {
+      this.#departures.receive(tabID, down as TabDown);
+      return;
+    }
+    const tab = this.#ownerOf.get(tabID);
+    tab?.copy?.receive(down as TabDown);
+    tab?.post({ kind: 'down', link: this.#link.number, envelope: down as TabDown });
+  }
+
+  /** An envelope could not be sent: what follows it in the tab's stream waits for it. */
+  dropped(number: number, code: string, message: string): void {
+    const tabID = this.#numbers.tabOf(number);
+    if (tabID !== undefined) this.#ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
+  }
+
+  #attach(tab: TabPort, attach: TabUp & { kind: 'attach' }): void {
+    const { copy } = tab;
+    this.#departures.cancel(attach.tabID);
+    this.#ownerOf.set(attach.tabID, tab);
+    if (copy?.tabID === attach.tabID) {
+      copy.attachAgain(attach);
+      return;
+    }
+    if (copy !== undefined) {
+      // The server had forgotten the tab's stream, and it began anew under another name.
+      this.#ownerOf.delete(copy.tabID);
+      this.#numbers.retire(copy.tabID);
+    }
+    tab.copy = new StreamCopy(attach);
+  }
+}
