@@ -1,6 +1,5 @@
 import type { WireError } from '../errors.ts';
 import type { Limits } from '../limits.ts';
-import { unreachable } from '../unreachable.ts';
 import type {
   AttachedEnvelope,
   DownEnvelope,
@@ -192,8 +191,6 @@ export class TabStream {
         if (envelope.why === 'overflow') this.#restart('overflow');
         else this.#listener.closed(envelope.why);
         return;
-      default:
-        unreachable(envelope);
     }
   }
 

@@ -262,6 +262,8 @@ describe('limits are those of JSON', () => {
       const one = Buffer.from(unit.replaceAll(' ', ''), 'hex');
       const many = Buffer.alloc(1_000_000, one);
       expect(() => decodeCbor(many), unit).toThrow(refused);
+      // Not by running out of stack.
+      expect(() => decodeCbor(many), unit).toThrow(/levels|tag 27|big integer/);
       for (const times of [63, 64, 65, 127, 128, 129]) {
         const text = unit.repeat(times);
         expect(() => decodeCbor(bytes(text)), `${unit} × ${times}`).toThrow(refused);
