@@ -21,6 +21,8 @@ test('the first word on a port is welcome, and every message names the incarnati
     new Set([host.hub.incarnation]),
   );
   expect(new TestHost(server).hub.incarnation).not.toBe(host.hub.incarnation);
+  // It names a Web Lock, and browsers refuse names that begin with "-".
+  expect(host.hub.incarnation).toMatch(/^webgram-host-/);
 });
 
 test('two tabs share one socket, and each gets what is its own', async () => {

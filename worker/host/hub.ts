@@ -34,7 +34,8 @@ export class Hub {
   constructor(platform: HostPlatform, ready: Promise<boolean> = Promise.resolve(true)) {
     this.#platform = platform;
     this.#limits = { ...DEFAULT_LIMITS, ...platform.limits };
-    this.incarnation = toBase64url(platform.crypto.randomBytes(16));
+    // Also the name of a Web Lock, which must not begin with "-" as one in 64 of the random texts does.
+    this.incarnation = `webgram-host-${toBase64url(platform.crypto.randomBytes(16))}`;
     this.#ready = ready;
   }
 
