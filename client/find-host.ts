@@ -3,8 +3,6 @@ import type { FoundHost } from './environment.ts';
 
 /** How long a worker may take to speak, in ms. Nothing else can serve yet, so a busy machine is given its time. */
 export const HOST_TIMEOUT_MS = 10_000;
-/** When to connect to it once more, in ms. */
-const HOST_RETRY_MS = 1_500;
 
 /** Where servers of ours have the worker's script. */
 const WORKER_PATH = '/.well-known/webgram/';
@@ -37,38 +35,26 @@ export async function findHost(address: string, worker?: string | URL): Promise<
 
 function start(script: URL): Promise<FoundHost> {
   return new Promise((resolve, reject) => {
-    // Kept until one has spoken, lest a worker is collected before it has connected.
-    const workers: SharedWorker[] = [];
-    const end = (spoken?: MessagePort): void => {
-      clearInterval(again);
-      clearTimeout(timer);
-      for (const { port } of workers) if (port !== spoken) port.close();
-    };
+    // The same options everywhere and always: the browser refuses a worker of the same name with others.
+    const options = { name: BUILD, extendedLifetime: true };
+    const worker = new SharedWorker(script, options);
+    const { port } = worker;
     const fail = (reason: string): void => {
-      end();
+      clearTimeout(timer);
+      port.close();
       reject(new Error(reason));
     };
-    const connect = (): void => {
-      // The same options everywhere and always: the browser refuses a worker of the same name with others.
-      const options = { name: BUILD, extendedLifetime: true };
-      const worker = new SharedWorker(script, options);
-      const { port } = worker;
-      workers.push(worker);
-      worker.onerror = () => {
-        fail('cannot be run');
-      };
-      port.onmessage = ({ data }: MessageEvent<HostToTab>) => {
-        if (data.kind !== 'welcome') {
-          fail('is no host');
-          return;
-        }
-        end(port);
-        resolve({ port, welcome: data, why: 'SharedWorker' });
-      };
-    };
-    // Now and then Chromium loses a connection to a worker that starts; another one to the same worker gets through.
-    const again = setInterval(connect, HOST_RETRY_MS);
     const timer = setTimeout(fail, HOST_TIMEOUT_MS, 'is silent');
-    connect();
+    worker.onerror = () => {
+      fail('cannot be run');
+    };
+    port.onmessage = ({ data }: MessageEvent<HostToTab>) => {
+      if (data.kind !== 'welcome') {
+        fail('is no host');
+        return;
+      }
+      clearTimeout(timer);
+      resolve({ port, welcome: data, why: 'SharedWorker' });
+    };
   });
 }
