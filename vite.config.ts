@@ -17,8 +17,9 @@ const EXAMPLE = 'examples/plus-one';
  * | environment | from | to |
  * | --- | --- | --- |
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
+ * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
- * | client | client | dist/client.js |
+ * | client | client | dist/client.js, and what it loads when it has to |
  * | example | examples/plus-one | dist/examples/plus-one/, the page |
  * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
  *
@@ -26,6 +27,7 @@ const EXAMPLE = 'examples/plus-one';
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
+  leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
   client: {
     consumer: 'client',
@@ -37,7 +39,7 @@ const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
       rolldownOptions: {
         input: { client: 'client/index.ts' },
         preserveEntrySignatures: 'strict',
-        output: { format: 'es', entryFileNames: '[name].js' },
+        output: { format: 'es', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' },
       },
     },
   },
@@ -83,7 +85,7 @@ export default defineConfig(({ command, mode }) => ({
     renderBuiltUrl: (fileName, { hostType }) =>
       hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
   },
-  plugins: [workerFile()],
+  plugins: [browserFileNames(), leaderTabOfScript()],
   builder: {
     sharedConfigBuild: true,
     sharedPlugins: true,
@@ -153,8 +155,12 @@ function common() {
   return { outDir: DIST, emptyOutDir: false, modulePreload: false as const, reportCompressedSize: false };
 }
 
-/** One classic script without imports, as a script tag and `new SharedWorker` take it. */
-function browser(input: Record<string, string>, entryFileNames: string): EnvironmentOptions {
+/** One file without imports: a classic script, as a script tag and `new SharedWorker` take it, or a module. */
+function browser(
+  input: Record<string, string>,
+  entryFileNames: string,
+  format: 'iife' | 'es' = 'iife',
+): EnvironmentOptions {
   return {
     consumer: 'client',
     build: {
@@ -163,7 +169,8 @@ function browser(input: Record<string, string>, entryFileNames: string): Environ
       sourcemap: 'hidden',
       rolldownOptions: {
         input,
-        output: { format: 'iife', entryFileNames, codeSplitting: false },
+        preserveEntrySignatures: 'strict',
+        output: { format, entryFileNames, codeSplitting: false },
       },
     },
   };
@@ -194,21 +201,43 @@ function node(input: Record<string, string>): EnvironmentOptions {
   };
 }
 
-/** Puts the worker's file name, known once it is built, where `__WEBGRAM_WORKER_FILE__` stands. */
-function workerFile(): Plugin {
-  let fileName: string | undefined;
+/** Names of built files, by what stands for them in the code. */
+const NAMED = { __WEBGRAM_WORKER_FILE__: 'worker', __WEBGRAM_LEADER_FILE__: 'leader' };
+
+/** Puts in the names of files that are known once these are built. */
+function browserFileNames(): Plugin {
+  const fileNames = new Map<string, string>();
   return {
-    name: 'webgram:worker-file',
+    name: 'webgram:browser-file-names',
     apply: 'build',
     sharedDuringBuild: true,
     renderChunk(code) {
-      if (!code.includes('__WEBGRAM_WORKER_FILE__')) return null;
-      if (fileName === undefined) throw new Error('the worker must be built first');
-      return { code: code.replaceAll('__WEBGRAM_WORKER_FILE__', JSON.stringify(fileName)), map: null };
+      let named = code;
+      for (const [placeholder, environment] of Object.entries(NAMED)) {
+        if (!code.includes(placeholder)) continue;
+        const fileName = fileNames.get(environment);
+        if (fileName === undefined) throw new Error(`'${environment}' must be built first`);
+        named = named.replaceAll(placeholder, JSON.stringify(fileName));
+      }
+      return named === code ? null : { code: named, map: null };
     },
     writeBundle(_options, bundle) {
-      if (this.environment.name !== 'worker') return;
-      fileName = path.basename(Object.keys(bundle).find((name) => name.endsWith('.js')) ?? '');
+      const script = Object.keys(bundle).find((name) => name.endsWith('.js'));
+      fileNames.set(this.environment.name, path.basename(script ?? ''));
+    },
+  };
+}
+
+/** A script tag finds the leader tab's file beside its own; a bundler splits it off. */
+function leaderTabOfScript(): Plugin {
+  return {
+    name: 'webgram:leader-tab-of-script',
+    apply: 'build',
+    enforce: 'pre',
+    sharedDuringBuild: true,
+    resolveId(source) {
+      if (this.environment.name !== 'script' || !source.endsWith('/load-leader-tab.ts')) return null;
+      return path.resolve('client/script-tag/load-leader-tab.ts');
     },
   };
 }

@@ -3,7 +3,7 @@ import { findHost } from './find-host.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
-  return { findHost: () => findHost(address, worker), holdLock, watchLock, listen };
+  return { findHost: (refusal) => findHost(address, worker, refusal), holdLock, watchLock, listen };
 }
 
 function holdLock(name: string): Promise<() => void> {

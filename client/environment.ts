@@ -1,4 +1,5 @@
 import type { HostToTab } from '../worker/host/port-protocol.ts';
+import type { ClientHost } from './state.ts';
 
 /** A host's port, with the first message that came over it. */
 export interface FoundHost {
@@ -6,6 +7,8 @@ export interface FoundHost {
   welcome: HostToTab & { kind: 'welcome' };
   /** Why it is this host. */
   why: string;
+  /** Among tabs that lead themselves. */
+  role?: ClientHost['role'];
 }
 
 /** What a tab uses of a `MessagePort`. */
@@ -18,8 +21,11 @@ export interface HostPort {
 
 /** What a tab has around it: a browser's page, or what stands for it in Node and in tests. */
 export interface TabEnvironment {
-  /** @throws with the reason in its message, when no host can serve this tab. */
-  findHost: () => Promise<FoundHost>;
+  /**
+   * @param refusal Why the worker has refused to serve, if it has.
+   * @throws with the reason in its message, when no host can serve this tab.
+   */
+  findHost: (refusal?: string) => Promise<FoundHost>;
   /** Takes a Web Lock, which the host watches. @returns Releases it. */
   holdLock: (name: string) => Promise<() => void>;
   /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */

@@ -1,8 +1,9 @@
 import type { HostToTab } from '../worker/host/port-protocol.ts';
 import type { FoundHost } from './environment.ts';
+import { loadLeaderTab } from './load-leader-tab.ts';
 
-/** How long a worker may take to speak, in ms. Nothing else can serve yet, so a busy machine is given its time. */
-export const HOST_TIMEOUT_MS = 10_000;
+/** How long a worker may take to speak, in seconds. */
+const HOST_LIMIT_S = 3;
 
 /** Where servers of ours have the worker's script. */
 const WORKER_PATH = '/.well-known/webgram/';
@@ -12,25 +13,34 @@ export const BUILD = __WEBGRAM_WORKER_FILE__;
 
 /**
  * Finds the host of this browser: a SharedWorker, whose script comes from the server when that has the page's origin, and
- * from `options.worker` otherwise or when the first cannot be had.
+ * from `options.worker` otherwise or when the first cannot be had; and where none of them runs and speaks within 3 s, one
+ * of the tabs, for which more is loaded.
  *
  * @param address WebSocket address of the server.
- * @throws with the reason, when there is no SharedWorker, or none of the scripts runs and speaks within 10 s.
+ * @param refusal Why the worker does not serve, if that is known.
+ * @throws with the reason, when there is neither.
  */
-export async function findHost(address: string, worker?: string | URL): Promise<FoundHost> {
-  if (typeof SharedWorker === 'undefined') throw new Error('there is no SharedWorker');
-  const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
-  const scripts = served.origin === location.origin ? [served] : [];
-  if (worker !== undefined) scripts.push(new URL(worker, location.href));
-  let reason = "a server of another origin needs the option 'worker'";
-  for (const script of scripts) {
-    try {
-      return await start(script);
-    } catch (error) {
-      reason = `${script.href} ${(error as Error).message}`;
+export async function findHost(
+  address: string,
+  worker: string | URL | undefined,
+  refusal: string | undefined,
+): Promise<FoundHost> {
+  let reason = refusal;
+  if (reason === undefined) {
+    const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
+    const scripts = served.origin === location.origin ? [served] : [];
+    if (worker !== undefined) scripts.push(new URL(worker, location.href));
+    reason = "a server of another origin needs the option 'worker'";
+    for (const script of scripts) {
+      try {
+        return await start(script);
+      } catch (error) {
+        reason = `${script.href} ${(error as Error).message}`;
+      }
     }
   }
-  throw new Error(reason);
+  const { findLeader } = await loadLeaderTab();
+  return findLeader(reason, BUILD);
 }
 
 function start(script: URL): Promise<FoundHost> {
@@ -40,11 +50,15 @@ function start(script: URL): Promise<FoundHost> {
     const worker = new SharedWorker(script, options);
     const { port } = worker;
     const fail = (reason: string): void => {
-      clearTimeout(timer);
+      clearInterval(timer);
       port.close();
       reject(new Error(reason));
     };
-    const timer = setTimeout(fail, HOST_TIMEOUT_MS, 'is silent');
+    let seconds = 0;
+    // Counted, because a page that was busy itself has not yet seen what has come meanwhile.
+    const timer = setInterval(() => {
+      if (++seconds === HOST_LIMIT_S) fail('is silent');
+    }, 1000);
     worker.onerror = () => {
       fail('cannot be run');
     };
@@ -53,7 +67,7 @@ function start(script: URL): Promise<FoundHost> {
         fail('is no host');
         return;
       }
-      clearTimeout(timer);
+      clearInterval(timer);
       resolve({ port, welcome: data, why: 'SharedWorker' });
     };
   });

@@ -36,6 +36,8 @@ export class HostConnection {
   /** Of the host that this tab has said hello to; `undefined` before there was any. */
   #incarnation: string | undefined;
   #firstWords: Hello;
+  /** Why the worker cannot serve. */
+  #refusal: string | undefined;
   #failures = 0;
   #foundMs = 0;
   /** Counts searches, so that one that was overtaken gives up. */
@@ -87,6 +89,16 @@ export class HostConnection {
     });
   }
 
+  /** A worker that cannot serve leaves it to the tabs. */
+  #refused({ role }: FoundHost, { code, message }: HostToTab & { kind: 'refused' }): void {
+    if (role !== undefined || code !== 'WEBGRAM_NO_HOST') this.#options.failed(message);
+    else {
+      this.#refusal = message;
+      this.#letGo();
+      this.#find();
+    }
+  }
+
   /** There is no host, or no longer: look again, unless there never was one. */
   #missed({ message }: Error): void {
     this.#letGo();
@@ -114,7 +126,7 @@ export class HostConnection {
       return;
     }
     this.#releaseLock = release;
-    const host = await environment.findHost();
+    const host = await environment.findHost(this.#refusal);
     if (search !== this.#search) {
       host.port.close();
       return;
@@ -135,9 +147,8 @@ export class HostConnection {
       this.#incarnation = message.incarnation;
       this.#hello(host, message.incarnation);
     }
-    if (message.kind === 'ping') this.#post({ kind: 'pong', n: message.n });
-    else if (message.kind === 'refused') this.#options.failed(message.message);
-    else if (message.kind !== 'welcome') this.#options.receive(message);
+    if (message.kind === 'refused') this.#refused(host, message);
+    else if (message.kind !== 'welcome' && message.kind !== 'pong') this.#options.receive(message);
   }
 
   #hello(host: FoundHost, incarnation: string): void {
@@ -148,7 +159,7 @@ export class HostConnection {
     });
     this.#post(this.#firstWords);
     this.#firstWords = { ...this.#firstWords, fresh: false };
-    welcomed({ ...host.welcome.host, role: 'follower', why: host.why });
+    welcomed({ ...host.welcome.host, role: host.role ?? 'follower', why: host.why });
   }
 
   /** Gives up whatever would keep the page out of the back-forward cache, or a dead host alive. */

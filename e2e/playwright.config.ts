@@ -1,13 +1,13 @@
 import { defineConfig, devices } from '@playwright/test';
+import type { HostOptions } from './kit/test.ts';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './engines/find.mjs';
-
-const chromium = findChromium();
 
 /**
  * Stories in real browsers against the built files; `npm run build` comes first. A story runs in every engine
- * unless it is tagged with the one it is for, `@chromium` or `@firefox`.
+ * and on every kind of host, unless it is
+ * tagged with the one it is for: `@chromium`, `@firefox`, `@shared-worker`, `@leader-tab`.
  */
-export default defineConfig({
+export default defineConfig<HostOptions>({
   testDir: '.',
   testMatch: '**/*.spec.ts',
   outputDir: '../test-results/e2e',
@@ -19,33 +19,36 @@ export default defineConfig({
   reporter: [['line'], ['json', { outputFile: '../test-results/e2e.json' }]],
   use: { trace: 'retain-on-failure' },
   projects: [
+    { name: 'chromium', grepInvert: /@firefox|@leader-tab/, use: chromiumUse() },
+    { name: 'firefox', grepInvert: /@chromium|@leader-tab/, use: firefoxUse() },
     {
-      name: 'chromium',
-      grepInvert: /@firefox/,
-      use: {
-        ...devices['Desktop Chrome'],
-        launchOptions: {
-          args: CHROMIUM_ARGS,
-          ...(chromium === undefined ? {} : { executablePath: chromium }),
-        },
-      },
+      name: 'chromium-leader-tab',
+      grepInvert: /@firefox|@shared-worker/,
+      use: { ...chromiumUse(), host: 'leader-tab' },
     },
     {
-      name: 'firefox',
-      grepInvert: /@chromium/,
-      use: {
-        ...devices['Desktop Firefox'],
-        // Traces need a protocol of Playwright's own build.
-        trace: 'off',
-        ...firefoxUse(),
-      },
+      name: 'firefox-leader-tab',
+      grepInvert: /@chromium|@shared-worker/,
+      use: { ...firefoxUse(), host: 'leader-tab' },
     },
   ],
 });
 
+function chromiumUse() {
+  const executablePath = findChromium();
+  return {
+    ...devices['Desktop Chrome'],
+    launchOptions: { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) },
+  };
+}
+
 function firefoxUse() {
-  const found = findFirefox();
-  if (found === undefined) return {};
-  const { executablePath, channel } = found;
-  return { ...(channel === undefined ? {} : { channel }), launchOptions: { executablePath } };
+  const { executablePath, channel } = findFirefox() ?? {};
+  return {
+    ...devices['Desktop Firefox'],
+    // Traces need a protocol of Playwright's own build.
+    trace: 'off' as const,
+    ...(channel === undefined ? {} : { channel }),
+    ...(executablePath === undefined ? {} : { launchOptions: { executablePath } }),
+  };
 }

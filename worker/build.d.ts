@@ -3,3 +3,6 @@
  * `client/` and `server/`. In tests it is `worker-test.js`.
  */
 declare const __WEBGRAM_WORKER_FILE__: string;
+
+/** File name of what a script tag loads where a tab has to be the host, `leader-tab-<hash>.js`. */
+declare const __WEBGRAM_LEADER_FILE__: string;

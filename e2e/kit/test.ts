@@ -6,6 +6,11 @@ import { FaultProxy } from '../faults/proxy.ts';
 import { waitForSession } from './page.ts';
 import { TestServer } from './test-server.ts';
 
+export interface HostOptions {
+  /** Which host the pages get; without SharedWorker it is a leader tab. */
+  host: 'shared-worker' | 'leader-tab';
+}
+
 interface Fixtures {
   /** Runs from the start of the test, with a database of its own. */
   server: TestServer;
@@ -23,7 +28,12 @@ export interface Profiles {
 }
 
 /** Playwright's `test`, with a server and a proxy for each test. */
-export const test = base.extend<Fixtures>({
+export const test = base.extend<Fixtures & HostOptions>({
+  host: ['shared-worker', { option: true }],
+  context: async ({ context, host }, use) => {
+    await restrict(context, host);
+    await use(context);
+  },
   server: async ({}, use) => {
     const server = await TestServer.prepare();
     await server.start();
@@ -35,7 +45,7 @@ export const test = base.extend<Fixtures>({
     await use(proxy);
     await proxy.close();
   },
-  profiles: async ({ playwright, browserName, launchOptions, contextOptions }, use) => {
+  profiles: async ({ playwright, browserName, launchOptions, contextOptions, host }, use) => {
     const contexts: BrowserContext[] = [];
     const folders: string[] = [];
     await use({
@@ -50,6 +60,7 @@ export const test = base.extend<Fixtures>({
           ...launchOptions,
         });
         contexts.push(context);
+        await restrict(context, host);
         return context;
       },
     });
@@ -59,6 +70,13 @@ export const test = base.extend<Fixtures>({
 });
 
 export { expect } from '@playwright/test';
+
+async function restrict(context: BrowserContext, host: HostOptions['host']): Promise<void> {
+  if (host === 'shared-worker') return;
+  await context.addInitScript(() => {
+    Reflect.deleteProperty(globalThis, 'SharedWorker');
+  });
+}
 
 /** Opens the plus-one page in a new tab and waits until it is in session. */
 export async function openTab(context: BrowserContext, url: string): Promise<Page> {

@@ -20,6 +20,10 @@ export class Departures {
     this.#finished = finished;
   }
 
+  get copies(): StreamCopy[] {
+    return [...this.#copies.values()];
+  }
+
   get count(): number {
     return this.#copies.size;
   }

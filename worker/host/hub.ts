@@ -7,6 +7,11 @@ import { PORT_PROTOCOL } from './port-protocol.ts';
 import type { TabToHost } from './port-protocol.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
+import { parseUnfinished } from './unfinished.ts';
+import type { Unfinished } from './unfinished.ts';
+
+/** Which identity a tab wants. */
+type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient'>;
 
 /**
  * The host: holds the identities of one browser profile and one link for each that is in use, and lets every tab speak
@@ -65,6 +70,19 @@ export class Hub {
     tab.post({ kind: 'welcome', protocol: PORT_PROTOCOL, build, host: { kind } });
   }
 
+  /** What is still to be finished for tabs that have gone; another host of this browser can `adopt` it. */
+  unfinished(): Unfinished[] {
+    return [...this.#identityLinks].flatMap(({ unfinished }) => unfinished);
+  }
+
+  /** Finishes what a host before this one has left. @param data Anything at all. */
+  adopt(data: unknown): void {
+    for (const unfinished of parseUnfinished(data)) {
+      const { address } = unfinished;
+      this.#identityLink({ address, fresh: false, fromClient: null }).adopt(unfinished);
+    }
+  }
+
   /** Says goodbye to every server and closes. */
   close(): void {
     for (const identityLink of this.#identityLinks) identityLink.close();
@@ -100,7 +118,7 @@ export class Hub {
     older.close();
   }
 
-  #identityLink({ address, fresh, fromClient }: TabToHost & { kind: 'hello' }): IdentityLink {
+  #identityLink({ address, fresh, fromClient }: Wish): IdentityLink {
     const active = this.#activeAt.get(address);
     if (active !== undefined && !fresh) return active;
     const identityLink: IdentityLink = new IdentityLink({

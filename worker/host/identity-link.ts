@@ -7,8 +7,11 @@ import type { HostPlatform } from './platform.ts';
 import type { IdentityInfo, LinkState } from './port-protocol.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
+import { StreamCopy } from './stream-copy.ts';
 import type { TabPort } from './tab-port.ts';
 import { Tabs } from './tabs.ts';
+import { unfinishedOf } from './unfinished.ts';
+import type { Unfinished } from './unfinished.ts';
 
 /** How long the socket stays open behind the last tab, in ms: the next page is often only a navigation away. */
 export const LINGER_MS = 30_000;
@@ -55,6 +58,8 @@ export class IdentityLink {
   #keyHasChanged = false;
   /** A key that was accepted although it is another one, until a `session-ok` makes it the pin. */
   #acceptedKey: Bytes | undefined;
+  /** Left by a host before this one, and not yet taken over. */
+  #inherited: Unfinished[] = [];
   #cancelRetry: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
 
@@ -92,6 +97,24 @@ export class IdentityLink {
     this.#restIfUnused();
   }
 
+  /** What is still to be finished for tabs that have gone. */
+  get unfinished(): Unfinished[] {
+    const localID = this.#identity?.localID ?? null;
+    return [
+      ...this.#inherited,
+      ...this.#tabs.departed.map((copy) => unfinishedOf(copy, this.address, localID)),
+    ];
+  }
+
+  /** Finishes what a host before this one has left, if it was with the same identity. */
+  adopt(unfinished: Unfinished): void {
+    this.#cancelLinger();
+    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#inherited.push(unfinished);
+    this.#takeOver();
+    this.#restIfUnused();
+  }
+
   /** Takes what a tab sends, for the link that it knows of. */
   up(tab: TabPort, linkNumber: number, up: TabUp): void {
     this.#tabs.up(tab, linkNumber, up);
@@ -109,6 +132,16 @@ export class IdentityLink {
     this.#link?.bye('closed');
     this.#unlink();
     this.#apply({ name: 'stop' });
+  }
+
+  #takeOver(): void {
+    const localID = this.#identity?.localID;
+    if (localID === undefined) return;
+    for (const { localID: whose, attach, ups } of this.#inherited) {
+      // Streams of another identity are none of this one's business.
+      if (whose === null || whose === localID) this.#tabs.adopt(StreamCopy.of(attach, ups));
+    }
+    this.#inherited = [];
   }
 
   #receive(envelopes: readonly DownEnvelope[]): void {
@@ -134,6 +167,7 @@ export class IdentityLink {
         limits,
         identify: (hello) => this.#identify(hello),
         opened: () => {
+          this.#takeOver();
           this.#tabs.linked(link);
         },
         up: (ok, hello) => {

@@ -45,7 +45,8 @@ export type TabToHost =
   | { kind: 'wake' }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
   | { kind: 'close' }
-  | { kind: 'pong'; n: number };
+  /** Asks for a sign of life. */
+  | { kind: 'ping' };
 
 /** Every message names the incarnation; another one means that the host's memory is gone. */
 export type HostToTab = { incarnation: string } & (
@@ -58,7 +59,7 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'down'; link: number; envelope: TabDown }
   /** `server-key-changed` and other news that is no state. */
   | { kind: 'notice'; code: string; message: string }
-  | { kind: 'ping'; n: number }
+  | { kind: 'pong' }
 );
 
 export interface HostInfo {

@@ -22,6 +22,13 @@ export class StreamCopy {
     this.#last = attach.oldest - 1;
   }
 
+  /** The stream as another host has known it. */
+  static of(attach: TabAttach, ups: readonly NumberedUp[]): StreamCopy {
+    const copy = new StreamCopy(attach);
+    for (const up of ups) copy.add(up);
+    return copy;
+  }
+
   get attach(): TabAttach {
     return this.#attach;
   }

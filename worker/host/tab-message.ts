@@ -42,9 +42,8 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
     }
     case 'wake':
     case 'close':
+    case 'ping':
       return { kind: data['kind'] };
-    case 'pong':
-      return isCount(data['n']) ? { kind: 'pong', n: data['n'] } : undefined;
     default:
       return undefined;
   }

@@ -11,6 +11,9 @@ export interface PortLike {
   close(): void;
 }
 
+/** A port whose tab says no hello, or has gone, is closed after so long, in ms. */
+const CLOSE_MS = 60_000;
+
 /** How long after its lock is free the last messages of a tab may come in, in ms: they travel another way. */
 export const LAST_MESSAGES_MS = 250;
 
@@ -45,6 +48,7 @@ export class TabPort {
       const message = parseTabMessage(data);
       if (message !== undefined) this.#receive(message);
     };
+    this.#stopWatching = this.#closeLater();
   }
 
   /** The Web Lock that the tab holds, once it has said hello. */
@@ -84,13 +88,22 @@ export class TabPort {
       case 'close':
         this.#gone();
         break;
-      case 'pong':
+      case 'ping':
+        this.post({ kind: 'pong' });
         break;
     }
   }
 
+  /** An open channel would be kept for ever, whoever listens at the other end. */
+  #closeLater(): () => void {
+    return this.#options.after(CLOSE_MS, () => {
+      this.close();
+    });
+  }
+
   #hello(hello: TabToHost & { kind: 'hello' }): void {
     const { after, watchLock } = this.#options;
+    this.#stopWatching();
     this.#lock = hello.lock;
     let cancelGrace: () => void = () => undefined;
     const stopLock = watchLock(hello.lock, () => {
@@ -111,5 +124,6 @@ export class TabPort {
     this.#isLeaving = this.#isGone = true;
     this.#stopWatching();
     this.#options.gone();
+    this.#closeLater();
   }
 }

@@ -40,6 +40,16 @@ export class Tabs {
     return this.#tabs.size === 0 && this.#departures.count === 0;
   }
 
+  /** Copies of the streams of tabs that have gone. */
+  get departed(): StreamCopy[] {
+    return this.#departures.copies;
+  }
+
+  /** Finishes for a tab of a host before this one. */
+  adopt(copy: StreamCopy): void {
+    if (!this.#ownerOf.has(copy.tabID)) this.#departures.add(copy);
+  }
+
   add(tab: TabPort): void {
     this.#tabs.add(tab);
     if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });

@@ -1,0 +1,87 @@
+import { Hub } from '../../worker/host/hub.ts';
+import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
+import type { Unfinished } from '../../worker/host/unfinished.ts';
+import { webPlatform } from '../../worker/host/web-platform.ts';
+import type { HostPort } from '../environment.ts';
+import { localPorts } from './local-port.ts';
+
+/** How long the name of a port is remembered, in ms: a tab may ask twice for the same one. */
+const NAMES_MS = 60_000;
+
+/** The host in this tab, for itself and for all others. Not before its lock is held. */
+export class Leader {
+  readonly #hub: Hub;
+  readonly #resign: () => void;
+  readonly #ports = new Map<string, BroadcastChannel>();
+  /** The ends of this page's own clients. */
+  readonly #own = new Set<HostPort>();
+
+  private constructor(hub: Hub, resign: () => void) {
+    this.#hub = hub;
+    this.#resign = resign;
+  }
+
+  /**
+   * @param build Names the build.
+   * @param deposed Another tab says that this one is dead.
+   */
+  static async start(build: string, deposed: () => void): Promise<Leader> {
+    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore() });
+    const resign = await holdLock(hub.incarnation, deposed);
+    return new Leader(hub, resign);
+  }
+
+  /** Returns a port for a client of this page. Its `welcome` is on its way. */
+  connect(): HostPort {
+    const { tab, host } = localPorts();
+    this.#own.add(tab);
+    this.#hub.connect(host);
+    return tab;
+  }
+
+  /** Serves another tab over the channel of that name. */
+  serve(name: string): void {
+    if (this.#ports.has(name)) return;
+    const channel = new BroadcastChannel(name);
+    this.#ports.set(name, channel);
+    setTimeout(() => this.#ports.delete(name), NAMES_MS);
+    this.#hub.connect(channel);
+  }
+
+  /** Takes what a leader before this one has left. */
+  adopt(unfinished: readonly Unfinished[]): void {
+    this.#hub.adopt(unfinished);
+  }
+
+  /**
+   * Returns what is still to be finished for tabs that have gone.
+   *
+   * @param isGone The page goes away, and with it its own clients.
+   */
+  unfinished(isGone: boolean): Unfinished[] {
+    if (isGone) for (const port of this.#own) port.postMessage({ kind: 'close' });
+    return this.#hub.unfinished();
+  }
+
+  /** Ends it: every tab has to look for another leader. */
+  end(): void {
+    this.#hub.close();
+    for (const channel of this.#ports.values()) channel.close();
+    this.#resign();
+  }
+}
+
+function holdLock(name: string, deposed: () => void): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    let isHeld = false;
+    navigator.locks
+      .request(name, () => {
+        isHeld = true;
+        return new Promise<void>(resolve);
+      })
+      .catch((error: unknown) => {
+        if (isHeld) deposed();
+        else reject(error as Error);
+      });
+  });
+}

@@ -1,0 +1,32 @@
+import type { HostPort } from '../environment.ts';
+
+/**
+ * Two ends of a port within one page. What the tab posts has arrived when `postMessage` returns, so that nothing is on
+ * its way when the page goes; what the host posts arrives behind the present task's microtasks, so that a tab is never
+ * called back from its own call.
+ *
+ * Nothing is cloned: tabs post copies, and what a host posts was parsed for this tab alone.
+ */
+export function localPorts(): { tab: HostPort; host: HostPort } {
+  let isOpen = true;
+  const close = (): void => {
+    isOpen = false;
+  };
+  const tab: HostPort = {
+    onmessage: null,
+    postMessage(data) {
+      if (isOpen) host.onmessage?.({ data });
+    },
+    close,
+  };
+  const host: HostPort = {
+    onmessage: null,
+    postMessage(data) {
+      queueMicrotask(() => {
+        if (isOpen) tab.onmessage?.({ data });
+      });
+    },
+    close,
+  };
+  return { tab, host };
+}

@@ -1,0 +1,42 @@
+import type { StreamCopy } from './stream-copy.ts';
+import type { TabAttach, NumberedUp } from './stream-copy.ts';
+import { parseTabMessage } from './tab-message.ts';
+
+/** What a host still had to finish for a tab that has gone, as the next host of the same browser can take it over. */
+export interface Unfinished {
+  /** WebSocket address of the server. */
+  address: string;
+  /** Names the identity in this browser; `null` when the host had not found it yet. */
+  localID: string | null;
+  attach: TabAttach;
+  /** In order. */
+  ups: NumberedUp[];
+}
+
+export function unfinishedOf(copy: StreamCopy, address: string, localID: string | null): Unfinished {
+  return { address, localID, attach: { ...copy.attach, oldest: copy.oldest }, ups: copy.ups };
+}
+
+/** Parses what came from another tab, where every script of the origin can speak. @returns What is understood of it. */
+export function parseUnfinished(data: unknown): Unfinished[] {
+  return Array.isArray(data) ? data.map(parseOne).filter((one) => one !== undefined) : [];
+}
+
+function parseOne(data: unknown): Unfinished | undefined {
+  if (typeof data !== 'object' || data === null) return undefined;
+  const { address, localID, attach, ups } = data as Record<string, unknown>;
+  if (typeof address !== 'string' || (localID !== null && typeof localID !== 'string')) return undefined;
+  const attachUp = parseUp(attach);
+  if (attachUp?.kind !== 'attach' || !Array.isArray(ups)) return undefined;
+  const numbered: NumberedUp[] = [];
+  for (const up of ups.map(parseUp)) {
+    if (up === undefined || !('seq' in up)) return undefined;
+    numbered.push(up);
+  }
+  return { address, localID, attach: attachUp, ups: numbered };
+}
+
+function parseUp(envelope: unknown) {
+  const message = parseTabMessage({ kind: 'up', link: 0, envelope });
+  return message?.kind === 'up' ? message.envelope : undefined;
+}
