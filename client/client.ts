@@ -187,8 +187,8 @@ export class Client<A extends AppShape = AnyApp> {
       missing: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },
-      failed: (reason) => {
-        this.#end({ name: 'closed', code: 'WEBGRAM_NO_HOST', reason });
+      failed: (code, reason) => {
+        this.#end({ name: 'closed', code, reason });
       },
     });
   }
@@ -269,7 +269,7 @@ export class Client<A extends AppShape = AnyApp> {
    * Waits until the client is in session.
    *
    * @throws {WebgramError} `WEBGRAM_ABORTED`; and when it can never be: `WEBGRAM_DENIED`, `WEBGRAM_CLOSED`,
-   * `WEBGRAM_NO_HOST`, `WEBGRAM_NO_BROWSER`.
+   * `WEBGRAM_NO_HOST`, `WEBGRAM_TOO_MANY_TABS`, `WEBGRAM_VERSION_SKEW`, `WEBGRAM_NO_BROWSER`.
    */
   waitForSession({ signal }: { signal?: AbortSignal } = {}): Promise<SessionActive> {
     return this.#wait(

@@ -1,5 +1,5 @@
 import { delayMs } from 'webgram';
-import type { TabUp } from 'webgram';
+import type { ErrorCode, TabUp } from 'webgram';
 import type { HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import type { ClientHost } from './state.ts';
@@ -23,7 +23,7 @@ export interface HostConnectionOptions {
   /** No host can be found; it is looked for again at `retryAtMs`. */
   missing: (reason: string, retryAtMs: number) => void;
   /** No host serves this tab. Final. */
-  failed: (reason: string) => void;
+  failed: (code: ErrorCode, reason: string) => void;
 }
 
 /**
@@ -91,12 +91,13 @@ export class HostConnection {
 
   /** A worker that cannot serve leaves it to the tabs. */
   #refused({ role }: FoundHost, { code, message }: HostToTab & { kind: 'refused' }): void {
-    if (role !== undefined || code !== 'WEBGRAM_NO_HOST') this.#options.failed(message);
-    else {
-      this.#refusal = message;
-      this.#letGo();
-      this.#find();
+    if (role !== undefined || this.#refusal !== undefined || code !== 'WEBGRAM_NO_HOST') {
+      this.#options.failed(code, message);
+      return;
     }
+    this.#refusal = message;
+    this.#letGo();
+    this.#find();
   }
 
   /** There is no host, or no longer: look again, unless there never was one. */
@@ -104,7 +105,7 @@ export class HostConnection {
     this.#letGo();
     const { failed, missing } = this.#options;
     if (this.#incarnation === undefined) {
-      failed(message);
+      failed('WEBGRAM_NO_HOST', message);
       return;
     }
     if (Date.now() - this.#foundMs >= STABLE_MS) this.#failures = 0;

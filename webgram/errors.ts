@@ -31,6 +31,8 @@ export const ERROR_CODES = [
   'WEBGRAM_STORE_FULL',
   'WEBGRAM_STORE_LOCKED',
   'WEBGRAM_TIMEOUT',
+  'WEBGRAM_TOO_MANY_TABS',
+  'WEBGRAM_VERSION_SKEW',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

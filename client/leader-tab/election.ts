@@ -1,8 +1,8 @@
 /** The tab that holds it leads the others of this browser. */
 const LEADER_LOCK = 'webgram-leader';
-/** Whoever holds it may steal the other one; kept for a minute, so that steals cannot follow each other. */
-const STEAL_LOCK = 'webgram-leader-steal';
-const STEAL_PAUSE_MS = 60_000;
+/** Whoever gets it may steal the other one, and keeps it for a minute. */
+const SEIZURE_LOCK = 'webgram-leader-seizure';
+const SEIZURE_PAUSE_MS = 60_000;
 
 export interface Candidate {
   /** From now on this tab leads. */
@@ -23,18 +23,31 @@ export function stand(candidate: Candidate): () => void {
 }
 
 /**
- * Takes the lead from a tab that does not answer, and tells those who wait for that tab's death that it is as good as
- * dead. Does nothing when one was taken within the last minute: tabs that are all slow would steal in turn for ever.
+ * Takes the lead from a tab that does not answer, when `maySeize` has allowed it.
  *
- * @param incarnation Lock that the silent leader holds as long as it lives; `undefined` when nobody knows it.
- * @returns Gives the lead up; `undefined` when it was not taken.
+ * @param incarnation Lock that the silent leader holds as long as it lives, if anybody knows it: those who wait for that
+ * tab's death are told that it is as good as dead.
+ * @returns Gives the lead up.
  */
-export async function steal(candidate: Candidate, incarnation?: string): Promise<(() => void) | undefined> {
-  if (!(await holdForAMinute())) return undefined;
+export function seize(candidate: Candidate, incarnation: string | undefined): () => void {
+  const resign = request(candidate, new AbortController(), { steal: true });
   if (incarnation !== undefined) {
-    await navigator.locks.request(incarnation, { steal: true }, () => undefined);
+    void navigator.locks.request(incarnation, { steal: true }, () => undefined);
   }
-  return request(candidate, new AbortController(), { steal: true });
+  return resign;
+}
+
+/** Allows one tab a minute to seize the lead: tabs that are all slow would do it in turn for ever. */
+export function maySeize(): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    navigator.locks
+      .request(SEIZURE_LOCK, { ifAvailable: true }, (lock) => {
+        resolve(lock !== null);
+        if (lock === null) return;
+        return new Promise((over) => setTimeout(over, SEIZURE_PAUSE_MS));
+      })
+      .catch(reject);
+  });
 }
 
 function request(candidate: Candidate, controller: AbortController, options: LockOptions): () => void {
@@ -54,16 +67,4 @@ function request(candidate: Candidate, controller: AbortController, options: Loc
     controller.abort();
     resign?.();
   };
-}
-
-function holdForAMinute(): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    navigator.locks
-      .request(STEAL_LOCK, { ifAvailable: true }, (lock) => {
-        resolve(lock !== null);
-        if (lock === null) return;
-        return new Promise((over) => setTimeout(over, STEAL_PAUSE_MS));
-      })
-      .catch(reject);
-  });
 }

@@ -2,7 +2,7 @@ import type { HostToTab } from '../../worker/host/port-protocol.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
 import type { FoundHost, HostPort } from '../environment.ts';
 import { Assembly, type Word } from './assembly.ts';
-import { stand, steal, type Candidate } from './election.ts';
+import { maySeize, seize, stand, type Candidate } from './election.ts';
 import { FollowerPort } from './follower-port.ts';
 import { Leader } from './leader.ts';
 import { report } from '../report.ts';
@@ -67,7 +67,7 @@ class Place {
       this.#resign ??= stand(this.#candidate);
       const found = await this.#seek();
       if (this.#leader !== undefined) found?.port.close();
-      else if (found === undefined) await this.#steal(undefined);
+      else if (found === undefined) await this.#seize(undefined);
       else {
         // Who waits for the lead might get it while it is frozen.
         if (this.#seekers.size === 0) this.#leave(false);
@@ -83,7 +83,7 @@ class Place {
     });
     const assembly = this.#assembly;
     const name = `webgram-port-${crypto.randomUUID()}`;
-    const port = new FollowerPort(name, (incarnation) => void this.#steal(incarnation));
+    const port = new FollowerPort(name, (incarnation) => void this.#seize(incarnation));
     return new Promise((resolve) => {
       const settle = (welcome?: Welcome): void => {
         clearTimeout(timer);
@@ -150,11 +150,10 @@ class Place {
   }
 
   /** @param incarnation Of the leader that does not answer, if it ever has. */
-  async #steal(incarnation: string | undefined): Promise<void> {
-    const resign = await steal(this.#candidate, incarnation);
-    if (resign === undefined) return;
+  async #seize(incarnation: string | undefined): Promise<void> {
+    if (!(await maySeize())) return;
     this.#resign?.();
-    this.#resign = resign;
+    this.#resign = seize(this.#candidate, incarnation);
   }
 
   /** No longer leads, nor waits for the lead. @param isGone The page goes away, and with it its clients. */

@@ -13,7 +13,7 @@ export class Leader {
   readonly #hub: Hub;
   readonly #resign: () => void;
   readonly #ports = new Map<string, BroadcastChannel>();
-  /** The ends of this page's own clients. */
+  /** Hosts' ends of the ports of this page's own clients. */
   readonly #own = new Set<HostPort>();
 
   private constructor(hub: Hub, resign: () => void) {
@@ -34,7 +34,7 @@ export class Leader {
   /** Returns a port for a client of this page. Its `welcome` is on its way. */
   connect(): HostPort {
     const { tab, host } = localPorts();
-    this.#own.add(tab);
+    this.#own.add(host);
     this.#hub.connect(host);
     return tab;
   }
@@ -59,8 +59,7 @@ export class Leader {
    * @param isGone The page goes away, and with it its own clients.
    */
   unfinished(isGone: boolean): Unfinished[] {
-    if (isGone) for (const port of this.#own) port.postMessage({ kind: 'close' });
-    return this.#hub.unfinished();
+    return this.#hub.unfinished(isGone ? this.#own : new Set());
   }
 
   /** Ends it: every tab has to look for another leader. */

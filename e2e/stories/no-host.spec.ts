@@ -1,14 +1,40 @@
+import type { BrowserContext } from '@playwright/test';
 import { stateOf } from '../kit/page.ts';
-import { expect, test } from '../kit/test.ts';
+import { expect, openTab, test } from '../kit/test.ts';
 
-test('without SharedWorker the client says so by name, and the page shows it', async ({
+const WORKER = '**/.well-known/webgram/worker-*.js';
+const LEADER_TAB = '**/.well-known/webgram/leader-tab-*.js';
+
+/** What a browser may get in place of the worker, and what the client then says of it. */
+const UNFIT = [
+  { name: 'that is not there', status: 404, why: /cannot be run|is silent/ },
+  { name: 'that throws at its start', body: 'throw new Error("broken")', why: /cannot be run|is silent/ },
+  { name: 'that never speaks', body: '', why: /is silent/ },
+  { name: 'that cannot keep a key', body: refusingWorker(), why: /cannot keep a key/ },
+];
+
+for (const { name, status = 200, body, why } of UNFIT) {
+  test(`a worker ${name} leaves it to a tab @chromium @shared-worker`, async ({ context, wire }) => {
+    await context.route(WORKER, (route) =>
+      route.fulfill({ status, contentType: 'text/javascript', body: body ?? '' }),
+    );
+    const first = await openTab(context, wire.url);
+    const second = await openTab(context, wire.url);
+    const hosts = [];
+    for (const page of [first, second]) hosts.push(await page.evaluate(() => webgram.client!.host!));
+    expect(hosts.map(({ kind }) => kind)).toEqual(['leader-tab', 'leader-tab']);
+    expect(hosts.map(({ role }) => role).sort()).toEqual(['follower', 'leader']);
+    for (const host of hosts) expect(host.why).toMatch(why);
+    expect(wire.openWebSockets).toBe(1);
+  });
+}
+
+test('without any host the client says so by name, and the page shows it', async ({
   context,
   server,
   wire,
 }) => {
-  await context.addInitScript(() => {
-    Reflect.deleteProperty(globalThis, 'SharedWorker');
-  });
+  await withoutHosts(context);
   const page = await context.newPage();
   await page.goto(wire.url);
   await expect(page.locator('#link-state')).toHaveText('Not connected');
@@ -27,14 +53,25 @@ test('without SharedWorker the client says so by name, and the page shows it', a
   expect(codes).toEqual(['WEBGRAM_NO_HOST', 'WEBGRAM_NO_HOST', 'WEBGRAM_NO_HOST']);
 
   await page.getByRole('button', { name: 'Ask' }).click();
-  await expect(page.getByRole('alert')).toContainText('no SharedWorker');
+  await expect(page.getByRole('alert')).toContainText('leader-tab');
   expect(wire.webSockets).toHaveLength(0);
   expect(server.isRunning).toBe(true);
 });
 
-test('a worker script that cannot be had is a missing host as well @chromium', async ({ context, wire }) => {
-  await context.route('**/.well-known/webgram/worker-*.js', (route) => route.fulfill({ status: 404 }));
-  const page = await context.newPage();
-  await page.goto(wire.url);
-  await expect(page.locator('#visitor')).toContainText('WEBGRAM_NO_HOST');
-});
+async function withoutHosts(context: BrowserContext): Promise<void> {
+  await context.addInitScript(() => {
+    Reflect.deleteProperty(globalThis, 'SharedWorker');
+  });
+  await context.route(LEADER_TAB, (route) => route.fulfill({ status: 404 }));
+}
+
+/** Says what ours says in WebKitGTK, where no worker can keep a key. */
+function refusingWorker(): string {
+  return `onconnect = ({ ports: [port] }) => {
+    const say = (message) => port.postMessage({ incarnation: 'webgram-host-x', ...message })
+    port.onmessage = ({ data }) => {
+      if (data.kind === 'hello') say({ kind: 'refused', code: 'WEBGRAM_NO_HOST', message: 'cannot keep a key here' })
+    }
+    say({ kind: 'welcome', protocol: 1, build: self.name, host: { kind: 'shared-worker' } })
+  }`;
+}

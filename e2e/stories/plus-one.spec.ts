@@ -7,13 +7,13 @@ import { expect, openTab, test } from '../kit/test.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-test('shows everything that the session is', async ({ context, wire }) => {
+test('shows everything that the session is', async ({ context, wire, host }) => {
   const page = await openTab(context, wire.url);
   await expect(page.locator('#session')).toHaveText('No. 1');
   await expect(page.locator('#visitor-kind')).toHaveText('New');
   await expect(page.locator('#visitor')).toHaveText('Welcome. This is your first visit.');
   await expect(page.locator('#tabs')).toHaveText('1');
-  await expect(page.locator('#host')).toHaveText('shared worker');
+  await expect(page.locator('#host')).toHaveText(host.replace('-', ' '));
   await expect(page.locator('#link-state')).toHaveText('Connected');
   await expect(page.locator('#countdown')).toBeEmpty();
 

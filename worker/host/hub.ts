@@ -1,5 +1,5 @@
 import { DEFAULT_LIMITS, toBase64url } from 'webgram';
-import type { Limits } from 'webgram';
+import type { ErrorCode, Limits } from 'webgram';
 import { IdentityLink } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
 import type { HostPlatform } from './platform.ts';
@@ -70,9 +70,14 @@ export class Hub {
     tab.post({ kind: 'welcome', protocol: PORT_PROTOCOL, build, host: { kind } });
   }
 
-  /** What is still to be finished for tabs that have gone; another host of this browser can `adopt` it. */
-  unfinished(): Unfinished[] {
-    return [...this.#identityLinks].flatMap(({ unfinished }) => unfinished);
+  /**
+   * What is still to be finished for tabs that have gone; another host of this browser can `adopt` it.
+   *
+   * @param ports Of tabs that go together with this host.
+   */
+  unfinished(ports: ReadonlySet<PortLike>): Unfinished[] {
+    const going = [...this.#linkOf.keys()].filter(({ port }) => ports.has(port));
+    return [...this.#identityLinks].flatMap((identityLink) => identityLink.unfinished(going));
   }
 
   /** Finishes what a host before this one has left. @param data Anything at all. */
@@ -92,12 +97,16 @@ export class Hub {
 
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
     if (hello.protocol !== PORT_PROTOCOL) {
-      this.#refuse(tab, `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`);
+      this.#refuse(
+        tab,
+        'WEBGRAM_VERSION_SKEW',
+        `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`,
+      );
       return undefined;
     }
     const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
     if (older === undefined && this.#linkOf.size >= this.#limits.maxTabs) {
-      this.#refuse(tab, `this host serves at most ${this.#limits.maxTabs} tabs`);
+      this.#refuse(tab, 'WEBGRAM_TOO_MANY_TABS', `this host serves at most ${this.#limits.maxTabs} tabs`);
       return undefined;
     }
     const identityLink = this.#identityLink(hello);
@@ -105,7 +114,7 @@ export class Hub {
     this.#linkOf.set(tab, identityLink);
     identityLink.add(tab);
     void this.#ready.then((canServe) => {
-      if (!canServe) this.#refuse(tab, 'this browser cannot keep a key here');
+      if (!canServe) this.#refuse(tab, 'WEBGRAM_NO_HOST', 'this browser cannot keep a key here');
     });
     return identityLink;
   }
@@ -151,10 +160,10 @@ export class Hub {
     return keyring;
   }
 
-  #refuse(tab: TabPort, message: string): void {
+  #refuse(tab: TabPort, code: ErrorCode, message: string): void {
     this.#linkOf.get(tab)?.drop(tab);
     this.#linkOf.delete(tab);
-    tab.post({ kind: 'refused', code: 'WEBGRAM_NO_HOST', message });
+    tab.post({ kind: 'refused', code, message });
     tab.close();
   }
 }

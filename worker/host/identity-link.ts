@@ -97,12 +97,12 @@ export class IdentityLink {
     this.#restIfUnused();
   }
 
-  /** What is still to be finished for tabs that have gone. */
-  get unfinished(): Unfinished[] {
+  /** What is still to be finished for tabs that have gone, and for some that are about to. */
+  unfinished(going: readonly TabPort[]): Unfinished[] {
     const localID = this.#identity?.localID ?? null;
     return [
       ...this.#inherited,
-      ...this.#tabs.departed.map((copy) => unfinishedOf(copy, this.address, localID)),
+      ...this.#tabs.departed(going).map((copy) => unfinishedOf(copy, this.address, localID)),
     ];
   }
 

@@ -1,4 +1,4 @@
-import type { TabDown, TabUp } from 'webgram';
+import type { ErrorCode, TabDown, TabUp } from 'webgram';
 
 /**
  * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
@@ -51,8 +51,8 @@ export type TabToHost =
 /** Every message names the incarnation; another one means that the host's memory is gone. */
 export type HostToTab = { incarnation: string } & (
   | { kind: 'welcome'; protocol: number; build: string; host: HostInfo }
-  /** The host cannot serve; the tab has to find another one. `code` is an error code. */
-  | { kind: 'refused'; code: string; message: string }
+  /** The host does not serve this tab. With `WEBGRAM_NO_HOST` it serves nobody, and another one has to be found. */
+  | { kind: 'refused'; code: ErrorCode; message: string }
   | { kind: 'state'; state: LinkState; identity: IdentityInfo | null }
   /** A link is on its way: attach to it now, so that the attach travels in the first flight. */
   | { kind: 'link'; link: number }

@@ -12,14 +12,15 @@ export class StreamCopy {
   #attach: TabAttach;
   #ups = new Map<number, NumberedUp>();
   #last: number;
-  #acknowledged = 0;
+  #acknowledged: number;
   /** How the server has refused the last attach. */
   refusal: AttachRefusal | undefined;
 
   constructor(attach: TabAttach) {
     this.tabID = attach.tabID;
     this.#attach = attach;
-    this.#last = attach.oldest - 1;
+    // A tab holds what is not acknowledged, and nothing else.
+    this.#last = this.#acknowledged = attach.oldest - 1;
   }
 
   /** The stream as another host has known it. */

@@ -12,7 +12,7 @@ export interface PortLike {
 }
 
 /** A port whose tab says no hello, or has gone, is closed after so long, in ms. */
-const CLOSE_MS = 60_000;
+const CLOSE_MS = 30_000;
 
 /** How long after its lock is free the last messages of a tab may come in, in ms: they travel another way. */
 export const LAST_MESSAGES_MS = 250;
@@ -49,6 +49,10 @@ export class TabPort {
       if (message !== undefined) this.#receive(message);
     };
     this.#stopWatching = this.#closeLater();
+  }
+
+  get port(): PortLike {
+    return this.#options.port;
   }
 
   /** The Web Lock that the tab holds, once it has said hello. */

@@ -40,9 +40,11 @@ export class Tabs {
     return this.#tabs.size === 0 && this.#departures.count === 0;
   }
 
-  /** Copies of the streams of tabs that have gone. */
-  get departed(): StreamCopy[] {
-    return this.#departures.copies;
+  /** Copies of the streams of tabs that have gone, and of some that are about to. */
+  departed(going: readonly TabPort[]): StreamCopy[] {
+    const owners = going.filter((tab) => tab.copy !== undefined && this.#ownerOf.get(tab.copy.tabID) === tab);
+    const copies = owners.map(({ copy }) => copy).filter((copy) => copy !== undefined);
+    return [...this.#departures.copies, ...copies];
   }
 
   /** Finishes for a tab of a host before this one. */

@@ -1,0 +1,113 @@
+import type { BrowserContext, Page } from '@playwright/test';
+import { dataOf, statsOf, waitForSession } from '../kit/page.ts';
+import { expect, openTab, test } from '../kit/test.ts';
+
+/** How long tabs may take to have another leader when the one they had says nothing, in ms. */
+const REPLACED_MS = 10_000;
+
+async function roleOf(page: Page): Promise<string | undefined> {
+  return page.evaluate(() => webgram.client!.host?.role);
+}
+
+async function openTabs(context: BrowserContext, url: string, count: number) {
+  const pages: Page[] = [];
+  for (let n = 0; n < count; n++) pages.push(await context.newPage());
+  await Promise.all(pages.map((page) => page.goto(url)));
+  await Promise.all(pages.map((page) => waitForSession(page)));
+  return split(pages);
+}
+
+/** @returns The one that leads, and those that follow. */
+async function split(pages: Page[]) {
+  const roles = await Promise.all(pages.map(roleOf));
+  expect([...roles].sort()).toEqual([...pages.slice(1).map(() => 'follower'), 'leader']);
+  const leader = pages[roles.indexOf('leader')]!;
+  return { leader, followers: pages.filter((page) => page !== leader) };
+}
+
+async function askCount(page: Page): Promise<number> {
+  return page.evaluate(() => webgram.client!.with({ timeoutMs: 30_000 }).ask('count') as Promise<number>);
+}
+
+test('tabs that open together elect one leader @leader-tab', async ({ context, wire }) => {
+  const { leader } = await openTabs(context, wire.url, 5);
+  expect(await statsOf(leader)).toEqual({ sockets: 1, sessions: 1, conns: 5 });
+  expect(wire.webSockets).toHaveLength(1);
+});
+
+test('when the leader is closed another tab leads, and what it had sent arrives @leader-tab', async ({
+  context,
+  wire,
+}) => {
+  const { leader, followers } = await openTabs(context, wire.url, 4);
+  // The server hears nothing of it as long as that tab lives.
+  wire.mode = 'stall-websockets';
+  await leader.evaluate(() => {
+    for (let n = 0; n < 20; n++) void webgram.client!.ask('count').catch(() => undefined);
+  });
+  await leader.close();
+  wire.cut();
+  wire.mode = 'pass';
+  const first = followers[0]!;
+  await expect.poll(() => dataOf(first), { timeout: REPLACED_MS }).toEqual({ count: 20 });
+  expect(await askCount(first)).toBe(21);
+  await expect.poll(() => statsOf(first)).toEqual({ sockets: 1, sessions: 1, conns: 3 });
+  await split(followers);
+});
+
+test('what a page sent just before it navigated arrives, with another tab open', async ({
+  context,
+  wire,
+}) => {
+  const leader = await openTab(context, wire.url);
+  const other = await openTab(context, wire.url);
+  await leader.evaluate(() => {
+    for (let n = 0; n < 20; n++) void webgram.client!.ask('count').catch(() => undefined);
+    location.href = 'about:blank';
+  });
+  await expect.poll(() => dataOf(other), { timeout: REPLACED_MS }).toEqual({ count: 20 });
+  await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+});
+
+test('when the leader crashes another tab leads @leader-tab @chromium', async ({ context, wire }) => {
+  const { leader, followers } = await openTabs(context, wire.url, 3);
+  await leader.goto('chrome://crash').catch(() => undefined);
+  for (const page of followers) expect(await askCount(page)).toBeGreaterThan(0);
+  await split(followers);
+  expect((await statsOf(followers[0]!)).sockets).toBe(1);
+});
+
+/** The page runs nothing for so long. */
+function hang(page: Page, hangMs: number, isTold: boolean): Promise<void> {
+  return page.evaluate(
+    ({ hangMs, isTold }) => {
+      // Headless pages count as visible, so no browser freezes them by itself.
+      if (isTold) document.dispatchEvent(new Event('freeze'));
+      setTimeout(() => {
+        const endMs = performance.now() + hangMs;
+        while (performance.now() < endMs);
+      });
+    },
+    { hangMs, isTold },
+  );
+}
+
+for (const { what, isTold, replacedMs } of [
+  { what: 'is frozen', isTold: true, replacedMs: 4_000 },
+  { what: 'hangs', isTold: false, replacedMs: REPLACED_MS },
+]) {
+  test(`a leader that ${what} is replaced, and follows when it comes to itself @leader-tab`, async ({
+    context,
+    wire,
+  }) => {
+    const { leader, followers } = await openTabs(context, wire.url, 3);
+    const other = followers[0]!;
+    await hang(leader, replacedMs + 5_000, isTold);
+    // Both notice, and only one of them may take the lead.
+    await expect.poll(() => Promise.all(followers.map(roleOf)), { timeout: replacedMs }).toContain('leader');
+    expect(await askCount(other)).toBe(1);
+    expect(await askCount(leader)).toBe(2);
+    await split([leader, ...followers]);
+    await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 3 });
+  });
+}
