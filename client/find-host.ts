@@ -1,4 +1,4 @@
-import type { HostToTab } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
 import type { FoundHost } from './environment.ts';
 
 /** How long a worker may take to speak, in ms. Nothing else can serve yet, so a busy machine is given its time. */
@@ -15,9 +15,16 @@ export const BUILD = __WEBGRAM_WORKER_FILE__;
  * from `options.worker` otherwise or when the first cannot be had.
  *
  * @param address WebSocket address of the server.
+ * @param worker Where the page has the script.
+ * @param moved The worker that serves this browser now, as the one before has said.
  * @throws with the reason, when there is no SharedWorker, or none of the scripts runs and speaks within 10 s.
  */
-export async function findHost(address: string, worker?: string | URL): Promise<FoundHost> {
+export async function findHost(
+  address: string,
+  worker?: string | URL,
+  moved?: HostAddress,
+): Promise<FoundHost> {
+  if (moved !== undefined) return start(new URL(moved.script), moved.build);
   if (typeof SharedWorker === 'undefined') throw new Error('there is no SharedWorker');
   const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
   const scripts = served.origin === location.origin ? [served] : [];
@@ -25,7 +32,7 @@ export async function findHost(address: string, worker?: string | URL): Promise<
   let reason = "a server of another origin needs the option 'worker'";
   for (const script of scripts) {
     try {
-      return await start(script);
+      return await start(script, BUILD);
     } catch (error) {
       reason = `${script.href} ${(error as Error).message}`;
     }
@@ -33,10 +40,10 @@ export async function findHost(address: string, worker?: string | URL): Promise<
   throw new Error(reason);
 }
 
-function start(script: URL): Promise<FoundHost> {
+function start(script: URL, name: string): Promise<FoundHost> {
   return new Promise((resolve, reject) => {
     // The same options everywhere and always: the browser refuses a worker of the same name with others.
-    const options = { name: BUILD, extendedLifetime: true };
+    const options = { name, extendedLifetime: true };
     const worker = new SharedWorker(script, options);
     const { port } = worker;
     const fail = (reason: string): void => {

@@ -1,6 +1,5 @@
 import { delayMs } from 'webgram';
-import type { TabUp } from 'webgram';
-import type { HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import type { ClientHost } from './state.ts';
 
@@ -50,7 +49,7 @@ export class HostConnection {
     this.#firstWords = options.hello;
     this.#stopListening = options.environment.listen({
       wake: () => {
-        this.#post({ kind: 'wake' });
+        this.post({ kind: 'wake' });
       },
       hide: () => {
         this.#letGo();
@@ -63,26 +62,22 @@ export class HostConnection {
     this.#find();
   }
 
-  /** Hands an envelope to the host, for the link of that number. */
-  up(link: number, envelope: TabUp): void {
-    this.#post({ kind: 'up', link, envelope });
+  /** Says something to the host, if there is one. */
+  post(message: TabToHost): void {
+    this.#host?.port.postMessage(message);
   }
 
   /** The host finishes what it was handed. */
   close(): void {
-    this.#post({ kind: 'close' });
+    this.post({ kind: 'close' });
     this.#letGo();
     this.#dropHost();
     this.#stopListening();
   }
 
-  #post(message: TabToHost): void {
-    this.#host?.port.postMessage(message);
-  }
-
-  #find(): void {
+  #find(moved?: HostAddress): void {
     const search = ++this.#search;
-    this.#run(search).catch((error: unknown) => {
+    this.#run(search, moved).catch((error: unknown) => {
       if (search === this.#search) this.#missed(error as Error);
     });
   }
@@ -104,7 +99,7 @@ export class HostConnection {
     missing(message, Date.now() + waitMs);
   }
 
-  async #run(search: number): Promise<void> {
+  async #run(search: number, moved?: HostAddress): Promise<void> {
     const { environment, start } = this.#options;
     await start;
     // Before hello: a host that finds the lock free takes the tab for dead.
@@ -114,7 +109,7 @@ export class HostConnection {
       return;
     }
     this.#releaseLock = release;
-    const host = await environment.findHost();
+    const host = await environment.findHost(moved);
     if (search !== this.#search) {
       host.port.close();
       return;
@@ -135,8 +130,11 @@ export class HostConnection {
       this.#incarnation = message.incarnation;
       this.#hello(host, message.incarnation);
     }
-    if (message.kind === 'ping') this.#post({ kind: 'pong', n: message.n });
-    else if (message.kind === 'refused') this.#options.failed(message.message);
+    if (message.kind === 'ping') this.post({ kind: 'pong', n: message.n });
+    else if (message.kind === 'moved') {
+      this.#letGo();
+      this.#find(message);
+    } else if (message.kind === 'refused') this.#options.failed(message.message);
     else if (message.kind !== 'welcome') this.#options.receive(message);
   }
 
@@ -146,7 +144,7 @@ export class HostConnection {
     this.#stopWatching = environment.watchLock(incarnation, () => {
       if (host === this.#host) this.#missed(new Error('the host has died'));
     });
-    this.#post(this.#firstWords);
+    this.post(this.#firstWords);
     this.#firstWords = { ...this.#firstWords, fresh: false };
     welcomed({ ...host.welcome.host, role: 'follower', why: host.why });
   }

@@ -4,7 +4,7 @@ import { IdentityLink } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
 import type { HostPlatform } from './platform.ts';
 import { PORT_PROTOCOL } from './port-protocol.ts';
-import type { TabToHost } from './port-protocol.ts';
+import type { HostAddress, TabToHost } from './port-protocol.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
 
@@ -25,6 +25,8 @@ export class Hub {
   readonly #activeAt = new Map<string, IdentityLink>();
   readonly #keyrings = new Map<string, Keyring>();
   readonly #linkOf = new Map<TabPort, IdentityLink>();
+  /** The host that serves this storage now, and what to do when nothing is left to be finished here. */
+  #successor: { address: HostAddress; finished: () => void } | undefined;
   #links = 0;
 
   /**
@@ -57,6 +59,9 @@ export class Hub {
       wake: () => {
         served?.wake();
       },
+      acceptServerKey: () => {
+        served?.acceptServerKey();
+      },
       gone: () => {
         this.#linkOf.delete(tab);
         served?.depart(tab);
@@ -72,9 +77,26 @@ export class Hub {
     this.#activeAt.clear();
   }
 
+  /**
+   * Another host serves this storage now: its tabs are sent there, and so is who still comes. What departed tabs have
+   * left is finished here, unless the other one takes the session over before.
+   */
+  standDown(address: HostAddress, finished: () => void): void {
+    this.#successor = { address, finished };
+    this.#linkOf.clear();
+    this.#activeAt.clear();
+    for (const identityLink of this.#identityLinks) identityLink.standDown(address);
+    if (this.#identityLinks.size === 0) finished();
+  }
+
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
     if (hello.protocol !== PORT_PROTOCOL) {
       this.#refuse(tab, `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`);
+      return undefined;
+    }
+    if (this.#successor !== undefined) {
+      tab.post({ kind: 'moved', ...this.#successor.address });
+      tab.close();
       return undefined;
     }
     const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
@@ -112,9 +134,14 @@ export class Hub {
       limits: this.#limits,
       nextLink: () => ++this.#links,
       ready: this.#ready,
+      isServing: async () => {
+        await this.#platform.isServing?.();
+        return this.#successor === undefined;
+      },
       idle: () => {
         this.#identityLinks.delete(identityLink);
         if (this.#activeAt.get(address) === identityLink) this.#activeAt.delete(address);
+        if (this.#identityLinks.size === 0) this.#successor?.finished();
       },
     });
     this.#identityLinks.add(identityLink);
@@ -124,10 +151,10 @@ export class Hub {
   }
 
   #keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock } = this.#platform;
+    const { keyStore, keys, crypto, clock, pins } = this.#platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
+      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs(), pins });
       this.#keyrings.set(address, keyring);
     }
     return keyring;

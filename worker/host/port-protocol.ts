@@ -17,6 +17,10 @@ export type LinkState =
 /** The public half of an identity, as tabs see it. */
 export interface IdentityInfo {
   sessionID: number;
+  /** The user id that the session is bound to since the last login, and what to show of the user. */
+  account?: string;
+  label?: string;
+  picture?: string;
   /** `memory`: the browser refused to keep the key; it ends with the host. */
   storage: 'persistent' | 'memory';
 }
@@ -41,6 +45,8 @@ export type TabToHost =
    * only what was meant for the link it has.
    */
   | { kind: 'up'; link: number; envelope: TabUp }
+  /** The application accepts the server's key that was refused last. */
+  | { kind: 'accept-server-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
@@ -52,6 +58,8 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'welcome'; protocol: number; build: string; host: HostInfo }
   /** The host cannot serve; the tab has to find another one. `code` is an error code. */
   | { kind: 'refused'; code: string; message: string }
+  /** Another host serves this storage now: go there. */
+  | ({ kind: 'moved' } & HostAddress)
   | { kind: 'state'; state: LinkState; identity: IdentityInfo | null }
   /** A link is on its way: attach to it now, so that the attach travels in the first flight. */
   | { kind: 'link'; link: number }
@@ -60,6 +68,12 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'notice'; code: string; message: string }
   | { kind: 'ping'; n: number }
 );
+
+/** Where a SharedWorker is to be found: the address of its script, and its name, which is its build. */
+export interface HostAddress {
+  script: string;
+  build: string;
+}
 
 export interface HostInfo {
   kind: 'shared-worker' | 'leader-tab' | 'in-process';

@@ -15,11 +15,18 @@ export class StreamCopy {
   #acknowledged = 0;
   /** How the server has refused the last attach. */
   refusal: AttachRefusal | undefined;
+  /** The identity in whose session the server has taken the stream up; `undefined` before it has. */
+  localID: string | undefined;
 
   constructor(attach: TabAttach) {
     this.tabID = attach.tabID;
     this.#attach = attach;
     this.#last = attach.oldest - 1;
+  }
+
+  /** Whether what was handed over may have been handled in the session of another identity. */
+  isOfAnother(localID: string): boolean {
+    return this.localID !== undefined && this.localID !== localID;
   }
 
   get attach(): TabAttach {

@@ -1,6 +1,6 @@
 import { Hub } from '../host/hub.ts';
 import { IdbKeyStore } from '../host/idb-key-store.ts';
-import { canKeepKeys } from '../host/keyring.ts';
+import { canKeepKeys } from '../host/key-proof.ts';
 import { webPlatform } from '../host/web-platform.ts';
 
 declare const self: SharedWorkerGlobalScope;
