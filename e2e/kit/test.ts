@@ -4,9 +4,11 @@ import path from 'node:path';
 import { test as base, type BrowserContext, type Page } from '@playwright/test';
 import { FaultProxy } from '../faults/proxy.ts';
 import { waitForSession } from './page.ts';
-import { TestServer } from './test-server.ts';
+import { TestServer, type TestServerOptions } from './test-server.ts';
 
 interface Fixtures {
+  /** For `test.use`. */
+  serverOptions: TestServerOptions;
   /** Runs from the start of the test, with a database of its own. */
   server: TestServer;
   /** In front of the server; pages come through it. */
@@ -24,8 +26,9 @@ export interface Profiles {
 
 /** Playwright's `test`, with a server and a proxy for each test. */
 export const test = base.extend<Fixtures>({
-  server: async ({}, use) => {
-    const server = await TestServer.prepare();
+  serverOptions: [{}, { option: true }],
+  server: async ({ serverOptions }, use) => {
+    const server = await TestServer.prepare(serverOptions);
     await server.start();
     await use(server);
     await server.dispose();

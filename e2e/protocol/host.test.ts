@@ -113,7 +113,9 @@ describe('login', () => {
         storage: 'persistent',
         read: (prefix) => disk.read(prefix),
         update: (prefix, change) =>
-          isFull ? Promise.reject(new DOMException('full', 'QuotaExceededError')) : disk.update(prefix, change),
+          isFull
+            ? Promise.reject(new DOMException('full', 'QuotaExceededError'))
+            : disk.update(prefix, change),
       },
     });
     const tab = browser.tab();
@@ -131,10 +133,7 @@ describe('login', () => {
     browser.start();
     const tab = browser.tab();
     for (let i = 0; i < 10; i++) {
-      await Promise.all([
-        tab.ask('login', `alice${i}`),
-        tab.ask('who').catch(() => undefined),
-      ]);
+      await Promise.all([tab.ask('login', `alice${i}`), tab.ask('who').catch(() => undefined)]);
       expect(await tab.ask('who')).toEqual([1, `alice${i}`]);
     }
     expect(await browser.identities()).toHaveLength(1);

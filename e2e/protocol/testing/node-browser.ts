@@ -2,7 +2,11 @@ import { WebSocket } from 'ws';
 import { Client } from '../../../client/client.ts';
 import type { TabEnvironment } from '../../../client/environment.ts';
 import { Hub } from '../../../worker/host/hub.ts';
-import { addressPrefix, parseIdentityRecord, type IdentityRecord } from '../../../worker/host/identity-records.ts';
+import {
+  addressPrefix,
+  parseIdentityRecord,
+  type IdentityRecord,
+} from '../../../worker/host/identity-records.ts';
 import { createInProcessHost } from '../../../worker/host/in-process.ts';
 import { MemoryKeyStore, type KeyStore } from '../../../worker/host/key-store.ts';
 import type { HostPlatform, Socket } from '../../../worker/host/platform.ts';
