@@ -3,7 +3,7 @@ import { findHost } from './find-host.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
-  return { findHost: (refusal) => findHost(address, worker, refusal), holdLock, watchLock, listen };
+  return { findHost: (moved) => findHost(address, worker, moved), holdLock, watchLock, listen };
 }
 
 function holdLock(name: string): Promise<() => void> {
@@ -21,8 +21,9 @@ function watchLock(name: string, gone: () => void): () => void {
     .request(name, { mode: 'shared', signal }, () => {
       if (!signal.aborted) gone();
     })
-    .catch(() => {
+    .catch((error: unknown) => {
       // Aborted: nobody watches any more.
+      if (!signal.aborted) throw error;
     });
   return () => {
     controller.abort();
@@ -31,20 +32,20 @@ function watchLock(name: string, gone: () => void): () => void {
 
 function listen({ wake, hide, show }: PageListener): () => void {
   const controller = new AbortController();
-  const { signal } = controller;
+  const options = { signal: controller.signal };
   const shown = (): void => {
     if (document.visibilityState === 'visible') wake();
   };
-  addEventListener('online', wake, { signal });
-  addEventListener('focus', wake, { signal });
-  document.addEventListener('visibilitychange', shown, { signal });
-  addEventListener('pagehide', hide, { signal });
+  addEventListener('online', wake, options);
+  addEventListener('focus', wake, options);
+  document.addEventListener('visibilitychange', shown, options);
+  addEventListener('pagehide', hide, options);
   addEventListener(
     'pageshow',
     ({ persisted }) => {
       if (persisted) show();
     },
-    { signal },
+    options,
   );
   return () => {
     controller.abort();

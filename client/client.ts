@@ -101,6 +101,8 @@ export class Client<A extends AppShape = AnyApp> {
   #hasHeardHost = false;
   /** In session on the word of the host; the server's own word is still to come. */
   #hasJoined = false;
+  /** The server has taken the stream up by way of the present host. */
+  #isSettled = false;
   /** The server's word, on its way to the listeners. */
   #outcome: Outcome | undefined;
   /** Why a new stream had to be begun, and what that lost. */
@@ -122,7 +124,7 @@ export class Client<A extends AppShape = AnyApp> {
     });
     this.#stream = new TabStream(
       {
-        post: (link, envelope) => this.#host?.up(link, envelope),
+        post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
         message: (type, args) => {
           this.#emit(type, args);
         },
@@ -176,7 +178,7 @@ export class Client<A extends AppShape = AnyApp> {
       },
       welcomed: (host) => {
         this.#hostInfo = host;
-        this.#hasHeardHost = false;
+        this.#hasHeardHost = this.#isSettled = false;
         // It takes what was sent before there was a host, link or no link.
         this.#stream.attach(0);
         this.#hostWaiters.resolve(host);
@@ -294,6 +296,14 @@ export class Client<A extends AppShape = AnyApp> {
   }
 
   /**
+   * Accepts the key that the server has shown at the last try, after `WEBGRAM_SERVER_KEY_CHANGED`: ask the user first.
+   * It is tried again at once. Nothing happens when no key was refused.
+   */
+  acceptServerKey(): void {
+    this.#host?.post({ kind: 'accept-server-key' });
+  }
+
+  /**
    * Ends this client. The session lives on, and what was sent before still arrives; asks reject with `WEBGRAM_CLOSED`.
    * Idempotent.
    */
@@ -352,7 +362,8 @@ export class Client<A extends AppShape = AnyApp> {
     const restart = this.#restart;
     this.#restart = undefined;
     if (restart !== undefined) {
-      outcome.reason = restart.reason;
+      // Why the session is another one says more.
+      if (outcome.resumed) outcome.reason = restart.reason;
       outcome.gap.sent += restart.sent;
     }
     this.#outcome = outcome;
@@ -360,8 +371,11 @@ export class Client<A extends AppShape = AnyApp> {
     queueMicrotask(() => {
       if (this.#outcome !== outcome || this.#error !== undefined) return;
       this.#outcome = undefined;
-      const isTold = this.#hasJoined && outcome.reason === 'joined';
+      // One link has followed another, and nobody need know.
+      const isQuiet = this.#isSettled && outcome.reason === 'resumed' && this.#state.name === 'active';
+      const isTold = isQuiet || (this.#hasJoined && outcome.reason === 'joined');
       this.#hasJoined = false;
+      this.#isSettled = true;
       if (isTold) this.#setState({ name: 'active' });
       else this.#enter(outcome);
     });
@@ -434,5 +448,5 @@ function checkListened(type: string): string {
 /** 16 random bytes in base64url. */
 function randomID(): string {
   const bytes = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16)));
-  return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  return btoa(bytes).slice(0, 22).replaceAll('+', '-').replaceAll('/', '_');
 }

@@ -1,4 +1,4 @@
-import type { HostToTab } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
 import type { ClientHost } from './state.ts';
 
 /** A host's port, with the first message that came over it. */
@@ -22,10 +22,10 @@ export interface HostPort {
 /** What a tab has around it: a browser's page, or what stands for it in Node and in tests. */
 export interface TabEnvironment {
   /**
-   * @param refusal Why the worker has refused to serve, if it has.
+   * @param moved Where the last host has said that the next one is.
    * @throws with the reason in its message, when no host can serve this tab.
    */
-  findHost: (refusal?: string) => Promise<FoundHost>;
+  findHost: (moved?: HostAddress) => Promise<FoundHost>;
   /** Takes a Web Lock, which the host watches. @returns Releases it. */
   holdLock: (name: string) => Promise<() => void>;
   /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */

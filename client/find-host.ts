@@ -1,4 +1,4 @@
-import type { HostToTab } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
 import type { FoundHost } from './environment.ts';
 import { loadLeaderTab } from './load-leader-tab.ts';
 
@@ -17,15 +17,17 @@ export const BUILD = __WEBGRAM_WORKER_FILE__;
  * of the tabs, for which more is loaded.
  *
  * @param address WebSocket address of the server.
- * @param refusal Why the worker does not serve, if that is known.
+ * @param worker Where the page has the script.
+ * @param moved The host that serves this browser now, as the one before has said.
  * @throws with the reason, when there is neither.
  */
 export async function findHost(
   address: string,
-  worker: string | URL | undefined,
-  refusal: string | undefined,
+  worker?: string | URL,
+  moved?: HostAddress,
 ): Promise<FoundHost> {
-  let reason = refusal;
+  if (moved?.script) return start(new URL(moved.script), moved.build);
+  let reason = moved?.why;
   if (reason === undefined) {
     const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
     const scripts = served.origin === location.origin ? [served] : [];
@@ -33,7 +35,7 @@ export async function findHost(
     reason = "a server of another origin needs the option 'worker'";
     for (const script of scripts) {
       try {
-        return await start(script);
+        return await start(script, BUILD);
       } catch (error) {
         reason = `${script.href} ${(error as Error).message}`;
       }
@@ -43,10 +45,10 @@ export async function findHost(
   return findLeader(reason, BUILD);
 }
 
-function start(script: URL): Promise<FoundHost> {
+function start(script: URL, name: string): Promise<FoundHost> {
   return new Promise((resolve, reject) => {
     // The same options everywhere and always: the browser refuses a worker of the same name with others.
-    const options = { name: BUILD, extendedLifetime: true };
+    const options = { name, extendedLifetime: true };
     const worker = new SharedWorker(script, options);
     const { port } = worker;
     const fail = (reason: string): void => {

@@ -1,6 +1,6 @@
 import { delayMs } from 'webgram';
-import type { ErrorCode, TabUp } from 'webgram';
-import type { HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
+import type { ErrorCode } from 'webgram';
+import type { HostAddress, HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import type { ClientHost } from './state.ts';
 
@@ -36,8 +36,6 @@ export class HostConnection {
   /** Of the host that this tab has said hello to; `undefined` before there was any. */
   #incarnation: string | undefined;
   #firstWords: Hello;
-  /** Why the worker cannot serve. */
-  #refusal: string | undefined;
   #failures = 0;
   #foundMs = 0;
   /** Counts searches, so that one that was overtaken gives up. */
@@ -52,7 +50,7 @@ export class HostConnection {
     this.#firstWords = options.hello;
     this.#stopListening = options.environment.listen({
       wake: () => {
-        this.#post({ kind: 'wake' });
+        this.post({ kind: 'wake' });
       },
       hide: () => {
         this.#letGo();
@@ -65,39 +63,24 @@ export class HostConnection {
     this.#find();
   }
 
-  /** Hands an envelope to the host, for the link of that number. */
-  up(link: number, envelope: TabUp): void {
-    this.#post({ kind: 'up', link, envelope });
+  /** Says something to the host, if there is one. */
+  post(message: TabToHost): void {
+    this.#host?.port.postMessage(message);
   }
 
   /** The host finishes what it was handed. */
   close(): void {
-    this.#post({ kind: 'close' });
+    this.post({ kind: 'close' });
     this.#letGo();
     this.#dropHost();
     this.#stopListening();
   }
 
-  #post(message: TabToHost): void {
-    this.#host?.port.postMessage(message);
-  }
-
-  #find(): void {
+  #find(moved?: HostAddress): void {
     const search = ++this.#search;
-    this.#run(search).catch((error: unknown) => {
+    this.#run(search, moved).catch((error: unknown) => {
       if (search === this.#search) this.#missed(error as Error);
     });
-  }
-
-  /** A worker that cannot serve leaves it to the tabs. */
-  #refused({ role }: FoundHost, { code, message }: HostToTab & { kind: 'refused' }): void {
-    if (role !== undefined || this.#refusal !== undefined || code !== 'WEBGRAM_NO_HOST') {
-      this.#options.failed(code, message);
-      return;
-    }
-    this.#refusal = message;
-    this.#letGo();
-    this.#find();
   }
 
   /** There is no host, or no longer: look again, unless there never was one. */
@@ -117,7 +100,7 @@ export class HostConnection {
     missing(message, Date.now() + waitMs);
   }
 
-  async #run(search: number): Promise<void> {
+  async #run(search: number, moved?: HostAddress): Promise<void> {
     const { environment, start } = this.#options;
     await start;
     // Before hello: a host that finds the lock free takes the tab for dead.
@@ -127,7 +110,7 @@ export class HostConnection {
       return;
     }
     this.#releaseLock = release;
-    const host = await environment.findHost(this.#refusal);
+    const host = await environment.findHost(moved);
     if (search !== this.#search) {
       host.port.close();
       return;
@@ -148,7 +131,10 @@ export class HostConnection {
       this.#incarnation = message.incarnation;
       this.#hello(host, message.incarnation);
     }
-    if (message.kind === 'refused') this.#refused(host, message);
+    if (message.kind === 'moved') {
+      this.#letGo();
+      this.#find(message);
+    } else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
     else if (message.kind !== 'welcome' && message.kind !== 'pong') this.#options.receive(message);
   }
 
@@ -158,7 +144,7 @@ export class HostConnection {
     this.#stopWatching = environment.watchLock(incarnation, () => {
       if (host === this.#host) this.#missed(new Error('the host has died'));
     });
-    this.#post(this.#firstWords);
+    this.post(this.#firstWords);
     this.#firstWords = { ...this.#firstWords, fresh: false };
     welcomed({ ...host.welcome.host, role: host.role ?? 'follower', why: host.why });
   }

@@ -6,7 +6,7 @@ import type { ErrorCode, OutcomeReason } from 'webgram';
  * - `connecting`: the host is looked for, or the link is being made; `attempt` counts from 0.
  * - `active`: in session.
  * - `waiting`: the link is down and is tried again at `retryAtMs` (ms since 1970), or earlier when the page is focused or
- *   comes online.
+ *   comes online. `reason` is for people, but for `server-key-changed` and `forked` (a copy of the identity is in use).
  * - `offline`: there is no browser here, and nothing is ever sent.
  * - `denied` (final): the server has ended the session, authenticated; `reason` is its word.
  * - `closed` (final): `code` is `WEBGRAM_CLOSED` after `close()` of this client or of its conn at the server, and
@@ -37,6 +37,11 @@ export interface SessionActive {
 /** The identity that this tab speaks with, as far as anybody may know it. */
 export interface ClientIdentity {
   sessionID: number;
+  /** The user id that the session is bound to since the last `conn.login`; absent without one. */
+  account?: string;
+  /** What the server wants to be shown of the user. */
+  label?: string;
+  picture?: string;
   /** `memory`: the browser refused to keep the key; it ends with the host. */
   storage: 'persistent' | 'memory';
 }
@@ -50,7 +55,7 @@ export interface ClientHost {
   why: string;
 }
 
-/** News that is no state, such as `WEBGRAM_SERVER_KEY_CHANGED`. */
+/** News that is no state, such as `WEBGRAM_SERVER_KEY_CHANGED` and `WEBGRAM_FORKED`. */
 export interface ClientNotice {
   code: string;
   message: string;

@@ -397,6 +397,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.#link = link;
     this.#use();
     this.#tabs.clear();
+    // Always, so that the client learns of a logout as well.
+    const { account = null, profile } = this.record;
+    link.send({ kind: 'identity', what: 'profile', args: [account, profile] });
     if (this.#isPaused) link.pause();
   }
 

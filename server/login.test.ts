@@ -127,6 +127,22 @@ describe('login', () => {
     expect(await scene.attempt(identity)).toMatchObject({ kind: 'ok' });
   });
 
+  test('is told on every link, and so is that nobody is logged in', async () => {
+    await start();
+    expect(tab.link.profiles).toEqual([[null, {}]]);
+    const loggingIn = conn.login('alice', { label: 'Alice' });
+    await tab.link.renew(identity);
+    await loggingIn;
+    tab = await comeBack();
+    expect(tab.link.profiles).toEqual([['alice', { label: 'Alice' }]]);
+    const loggingOut = conn.logout();
+    await tab.link.renew(identity);
+    await loggingOut;
+    tab = await comeBack();
+    await tab.attached();
+    expect(tab.link.profiles).toEqual([[null, {}]]);
+  });
+
   test('can follow another one, each with a key of its own', async () => {
     await start();
     const keys = [identity.key];

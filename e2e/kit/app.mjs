@@ -40,5 +40,9 @@ export default function app(server) {
     return count;
   };
 
+  server.answer.login = (conn, account) => conn.login(account, { label: `Dear ${account}` });
+  server.answer.logout = (conn) => conn.logout();
+  server.answer.account = (conn) => conn.session.account ?? null;
+
   server.answer.data = (conn) => ({ ...conn.sessionData });
 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CLI = path.join(ROOT, 'dist/cli.js');
 const PAGE = path.join(ROOT, 'dist/examples/plus-one');
 const APP = path.join(ROOT, 'e2e/kit/app.mjs');
+const SHORT_LINKS = path.join(ROOT, 'e2e/kit/short-links.mjs');
 
 /** How long the server may take to say that it listens, and to end, in ms. */
 const LIMIT_MS = 20_000;
@@ -23,21 +24,37 @@ export interface Stats {
   conns: number;
 }
 
+export interface TestServerOptions {
+  /** Serve a copy of the plus-one page, which a test may change. */
+  ownPage?: boolean;
+  /** How long a link may live, in ms. Default: the server's own. */
+  maxLinkMs?: number;
+}
+
 /** The built command line as a process of its own, on a port and a database of its own; serves the plus-one page. */
 export class TestServer {
   readonly folder: string;
   /** 0 until it was started once; the same ever after. */
   port = 0;
+  readonly #options: TestServerOptions;
   #child: ChildProcess | undefined;
   #output = '';
 
-  private constructor(folder: string) {
+  private constructor(folder: string, options: TestServerOptions) {
     this.folder = folder;
+    this.#options = options;
   }
 
   /** A database in a new folder; nothing runs yet. */
-  static async prepare(): Promise<TestServer> {
-    return new TestServer(await mkdtemp(path.join(tmpdir(), 'webgram-e2e-')));
+  static async prepare(options: TestServerOptions = {}): Promise<TestServer> {
+    const server = new TestServer(await mkdtemp(path.join(tmpdir(), 'webgram-e2e-')), options);
+    if (options.ownPage) await cp(PAGE, server.root, { recursive: true });
+    return server;
+  }
+
+  /** Folder of the page. */
+  get root(): string {
+    return this.#options.ownPage ? path.join(this.folder, 'public') : PAGE;
   }
 
   get db(): string {
@@ -69,8 +86,14 @@ export class TestServer {
   /** Starts it, and waits for the line that says where it is. */
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const args = ['serve', APP, '--root', PAGE, '--db', this.db, '--port', String(this.port)];
-    const child = spawn(process.execPath, [CLI, ...args], {
+    const { maxLinkMs } = this.#options;
+    const flags = ['--root', this.root, '--db', this.db, '--port', String(this.port)];
+    // The command line has no flag for it: such links are for tests alone.
+    const args =
+      maxLinkMs === undefined
+        ? [CLI, 'serve', APP, ...flags]
+        : [SHORT_LINKS, ...flags, '--max-link-ms', String(maxLinkMs)];
+    const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { test as base, type BrowserContext, type Page } from '@playwright/test';
 import { FaultProxy } from '../faults/proxy.ts';
 import { waitForSession } from './page.ts';
-import { TestServer } from './test-server.ts';
+import { TestServer, type TestServerOptions } from './test-server.ts';
 
 export interface HostOptions {
   /** Which host the pages get; without SharedWorker it is a leader tab. */
@@ -12,6 +12,8 @@ export interface HostOptions {
 }
 
 interface Fixtures {
+  /** For `test.use`. */
+  serverOptions: TestServerOptions;
   /** Runs from the start of the test, with a database of its own. */
   server: TestServer;
   /** In front of the server; pages come through it. */
@@ -30,12 +32,13 @@ export interface Profiles {
 /** Playwright's `test`, with a server and a proxy for each test. */
 export const test = base.extend<Fixtures & HostOptions>({
   host: ['shared-worker', { option: true }],
+  serverOptions: [{}, { option: true }],
   context: async ({ context, host }, use) => {
     await restrict(context, host);
     await use(context);
   },
-  server: async ({}, use) => {
-    const server = await TestServer.prepare();
+  server: async ({ serverOptions }, use) => {
+    const server = await TestServer.prepare(serverOptions);
     await server.start();
     await use(server);
     await server.dispose();

@@ -106,6 +106,8 @@ export class TestLink {
   /** Every text that has come. */
   readonly received: string[] = [];
   readonly #handshake: ClientHandshake;
+  /** What the server has said of the account, the latest last. */
+  readonly profiles: unknown[][] = [];
   readonly #envelopes = new Queue<DownEnvelope>();
   readonly #texts: Queue<string>;
   #reader: FrameReader<DownEnvelope> | undefined;
@@ -219,7 +221,10 @@ export class TestLink {
       maxFrameBytes,
       parse: parseDown,
       deliver: (envelopes) => {
-        for (const envelope of envelopes) this.#envelopes.push(envelope);
+        for (const envelope of envelopes) {
+          if (envelope.kind === 'identity' && envelope.what === 'profile') this.profiles.push(envelope.args);
+          else this.#envelopes.push(envelope);
+        }
       },
       failed: (error) => {
         this.#envelopes.fail(error as Error);

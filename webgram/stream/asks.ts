@@ -34,10 +34,6 @@ export class Asks<Key extends string | number> {
     this.#abandoned = abandoned;
   }
 
-  get count(): number {
-    return this.#pending.size;
-  }
-
   /** @returns Settles with the answer. An answer that is an error rejects with an `AskError` of its code. */
   add(key: Key, options: AskOptions = {}): Promise<unknown> {
     const { timeoutMs = ASK_TIMEOUT_MS, signal } = options;

@@ -26,10 +26,6 @@ export class Outbox<At, M> {
     this.#isCovered = isCovered;
   }
 
-  get count(): number {
-    return this.#kept.length;
-  }
-
   /** Over the mark in bytes or count. */
   get isFull(): boolean {
     return this.#bytes >= this.#limits.maxUnackedBytes || this.#kept.length >= this.#limits.maxUnackedCount;
@@ -57,7 +53,7 @@ export class Outbox<At, M> {
       this.#bytes -= bytes;
       covered += 1;
     }
-    if (covered > 0) this.#kept.splice(0, covered);
+    this.#kept.splice(0, covered);
     return covered;
   }
 

@@ -95,16 +95,6 @@ export class TabStream {
     return this.#tabID;
   }
 
-  /** The server has taken up the stream on the link that is known last. */
-  get isAttached(): boolean {
-    return this.#attached;
-  }
-
-  /** Unacknowledged messages. */
-  get count(): number {
-    return this.#outbox.count;
-  }
-
   /** Unacknowledged messages are over the mark in bytes or count. */
   get isFull(): boolean {
     return this.#outbox.isFull;
@@ -208,6 +198,9 @@ export class TabStream {
     // A stale attach of ours was overtaken by a later one, whose answer is still to come.
     if (outcome === 'stale') return;
     if (outcome === 'forgotten') {
+      // It may be another session by now, which knows nothing of that one's commits.
+      this.#seenLife = 0;
+      this.#committed = null;
       this.#restart('retention');
       return;
     }

@@ -52,9 +52,13 @@ export class Departures {
   }
 
   /** A new link can take envelopes. */
-  linked(): void {
+  linked(localID: string): void {
     this.#isLinked = true;
-    for (const copy of [...this.#copies.values()]) this.#attach(copy);
+    for (const copy of [...this.#copies.values()]) {
+      // Nobody is left to be told that the session has ended with what was under way.
+      if (copy.isOfAnother(localID)) this.#drop(copy.tabID);
+      else this.#attach(copy);
+    }
   }
 
   unlinked(): void {
@@ -66,6 +70,11 @@ export class Departures {
     if (copy === undefined) return;
     copy.receive(down);
     this.#finishIfSettled(copy);
+  }
+
+  #drop(tabID: string): void {
+    this.#copies.delete(tabID);
+    this.#finished(tabID);
   }
 
   #attach(copy: StreamCopy): void {

@@ -4,7 +4,8 @@ import { IdentityLink } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
 import type { HostPlatform } from './platform.ts';
 import { PORT_PROTOCOL } from './port-protocol.ts';
-import type { TabToHost } from './port-protocol.ts';
+import type { HostAddress, TabToHost } from './port-protocol.ts';
+import { StreamCopy } from './stream-copy.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
 import { parseUnfinished } from './unfinished.ts';
@@ -30,6 +31,8 @@ export class Hub {
   readonly #activeAt = new Map<string, IdentityLink>();
   readonly #keyrings = new Map<string, Keyring>();
   readonly #linkOf = new Map<TabPort, IdentityLink>();
+  /** The host that serves this storage now, and what to do when nothing is left to be finished here. */
+  #successor: { address: HostAddress; finished: () => void } | undefined;
   #links = 0;
 
   /**
@@ -62,6 +65,9 @@ export class Hub {
       wake: () => {
         served?.wake();
       },
+      acceptServerKey: () => {
+        served?.acceptServerKey();
+      },
       gone: () => {
         this.#linkOf.delete(tab);
         served?.depart(tab);
@@ -82,9 +88,9 @@ export class Hub {
 
   /** Finishes what a host before this one has left. @param data Anything at all. */
   adopt(data: unknown): void {
-    for (const unfinished of parseUnfinished(data)) {
-      const { address } = unfinished;
-      this.#identityLink({ address, fresh: false, fromClient: null }).adopt(unfinished);
+    for (const { address, localID, attach, ups } of parseUnfinished(data)) {
+      const copy = StreamCopy.of(attach, ups, localID);
+      this.#identityLink({ address, fresh: false, fromClient: null }).adopt(copy);
     }
   }
 
@@ -95,6 +101,18 @@ export class Hub {
     this.#activeAt.clear();
   }
 
+  /**
+   * Another host serves this storage now: its tabs are sent there, and so is who still comes. What departed tabs have
+   * left is finished here, unless the other one takes the session over before.
+   */
+  standDown(address: HostAddress, finished: () => void): void {
+    this.#successor = { address, finished };
+    this.#linkOf.clear();
+    this.#activeAt.clear();
+    for (const identityLink of this.#identityLinks) identityLink.standDown(address);
+    if (this.#identityLinks.size === 0) finished();
+  }
+
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
     if (hello.protocol !== PORT_PROTOCOL) {
       this.#refuse(
@@ -102,6 +120,10 @@ export class Hub {
         'WEBGRAM_VERSION_SKEW',
         `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`,
       );
+      return undefined;
+    }
+    if (this.#successor !== undefined) {
+      this.#sendAway(tab, this.#successor.address);
       return undefined;
     }
     const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
@@ -114,7 +136,7 @@ export class Hub {
     this.#linkOf.set(tab, identityLink);
     identityLink.add(tab);
     void this.#ready.then((canServe) => {
-      if (!canServe) this.#refuse(tab, 'WEBGRAM_NO_HOST', 'this browser cannot keep a key here');
+      if (!canServe) this.#sendAway(tab, { script: '', build: '', why: 'the worker cannot keep a key here' });
     });
     return identityLink;
   }
@@ -139,9 +161,14 @@ export class Hub {
       limits: this.#limits,
       nextLink: () => ++this.#links,
       ready: this.#ready,
+      isServing: async () => {
+        await this.#platform.isServing?.();
+        return this.#successor === undefined;
+      },
       idle: () => {
         this.#identityLinks.delete(identityLink);
         if (this.#activeAt.get(address) === identityLink) this.#activeAt.delete(address);
+        if (this.#identityLinks.size === 0) this.#successor?.finished();
       },
     });
     this.#identityLinks.add(identityLink);
@@ -151,19 +178,24 @@ export class Hub {
   }
 
   #keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock } = this.#platform;
+    const { keyStore, keys, crypto, clock, pins } = this.#platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
+      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs(), pins });
       this.#keyrings.set(address, keyring);
     }
     return keyring;
   }
 
   #refuse(tab: TabPort, code: ErrorCode, message: string): void {
+    tab.post({ kind: 'refused', code, message });
+    tab.close();
+  }
+
+  #sendAway(tab: TabPort, to: HostAddress): void {
     this.#linkOf.get(tab)?.drop(tab);
     this.#linkOf.delete(tab);
-    tab.post({ kind: 'refused', code, message });
+    tab.post({ kind: 'moved', ...to });
     tab.close();
   }
 }

@@ -1,13 +1,29 @@
 import { toBase64url, unreachable } from 'webgram';
-import type { Bytes, DownEnvelope, Hello, Limits, OkBody, TabUp } from 'webgram';
-import type { Identity, Keyring, NewReason } from './keyring.ts';
+import type {
+  Bytes,
+  ByeEnvelope,
+  DenialCode,
+  DownEnvelope,
+  Hello,
+  IdentityEnvelope,
+  Limits,
+  OkBody,
+  OutcomeReason,
+  SigningKey,
+  TabUp,
+} from 'webgram';
+import { judge, keyToTry } from './identity.ts';
+import type { Identity, NewReason } from './identity.ts';
+import { KeyRenewal } from './key-renewal.ts';
+import type { Keyring } from './keyring.ts';
 import { Link } from './link.ts';
-import type { LinkEnd } from './link.ts';
+import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
-import type { IdentityInfo, LinkState } from './port-protocol.ts';
+import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
+import { parseProfile } from './profile.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
-import { StreamCopy } from './stream-copy.ts';
+import type { StreamCopy } from './stream-copy.ts';
 import type { TabPort } from './tab-port.ts';
 import { Tabs } from './tabs.ts';
 import { unfinishedOf } from './unfinished.ts';
@@ -17,8 +33,12 @@ import type { Unfinished } from './unfinished.ts';
 export const LINGER_MS = 30_000;
 /** How long to wait, in ms, before a server whose key has changed is tried again. */
 export const KEY_CHANGED_RETRY_MS = 60_000;
-/** First wait, in ms, after another host has taken the session over; it doubles. */
-const SUPERSEDED_RETRY_MS = 5_000;
+/** First wait, in ms, after a copy of the identity has taken the session over; it doubles. */
+export const FORKED_RETRY_MS = 5_000;
+/** Longest such wait, in ms. A link that lived longer begins anew. */
+const FORKED_MAX_MS = 600_000;
+/** How long to wait, in ms, before the next link is tried again while an old one still lives. */
+const SUCCESSOR_RETRY_MS = 5_000;
 /** Longest wait, in ms, that a server can ask for. */
 const MAX_HINT_MS = 60_000;
 
@@ -36,14 +56,27 @@ export interface IdentityLinkOptions {
   nextLink: () => number;
   /** Whether the host can serve; no link is opened before that is known. */
   ready: Promise<boolean>;
-  /** Nobody needs it any more. */
+  /** Whether this host still is the one that serves this storage. Default: it is. */
+  isServing?: () => Promise<boolean>;
+  /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
   idle: (identityLink: IdentityLink) => void;
+}
+
+/** One link, and who it says that it is. */
+interface Attempt {
+  link: Link;
+  /** Both are there once the proof is made. */
+  identity?: Identity;
+  key?: SigningKey;
+  renewal?: KeyRenewal;
 }
 
 /**
  * One identity in use: its tabs, the departures of those that have gone, and the one link that carries them all.
  *
- * It is a cache: whatever it holds can be rebuilt from the tabs, the keyring and the server.
+ * A link is followed by another one without a gap where that was to be expected: before it is too old, and when it
+ * has renewed the key. Otherwise `reconnect.ts` decides. It is a cache: whatever it holds can be rebuilt from the
+ * tabs, the keyring and the server.
  */
 export class IdentityLink {
   readonly address: string;
@@ -52,15 +85,23 @@ export class IdentityLink {
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
+  /** One that was set aside and is tried again before the other. */
+  #trial: Identity | undefined;
   #state: ReconnectState = { name: 'idle' };
-  #link: Link | undefined;
-  /** The server's key is not the one that was seen before: the next try takes its time. */
-  #keyHasChanged = false;
+  #current: Attempt | undefined;
+  /** Takes over from the current one when it is up. */
+  #successor: Attempt | undefined;
+  /** The server's key that was not accepted at the last try. */
+  #refusedKey: Bytes | undefined;
   /** A key that was accepted although it is another one, until a `session-ok` makes it the pin. */
   #acceptedKey: Bytes | undefined;
-  /** Left by a host before this one, and not yet taken over. */
-  #inherited: Unfinished[] = [];
+  /** What this link tells of the session in the place of the server's reason. */
+  #linkReason: OutcomeReason | undefined;
+  /** How often a copy of the identity has taken the session over lately. */
+  #forks = 0;
+  #isStandingDown = false;
   #cancelRetry: () => void = () => undefined;
+  #cancelSuccession: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
 
   constructor(options: IdentityLinkOptions) {
@@ -99,19 +140,14 @@ export class IdentityLink {
 
   /** What is still to be finished for tabs that have gone, and for some that are about to. */
   unfinished(going: readonly TabPort[]): Unfinished[] {
-    const localID = this.#identity?.localID ?? null;
-    return [
-      ...this.#inherited,
-      ...this.#tabs.departed(going).map((copy) => unfinishedOf(copy, this.address, localID)),
-    ];
+    return this.#tabs.departed(going).map((copy) => unfinishedOf(copy, this.address));
   }
 
-  /** Finishes what a host before this one has left, if it was with the same identity. */
-  adopt(unfinished: Unfinished): void {
+  /** Finishes what a host before this one has left. */
+  adopt(copy: StreamCopy): void {
     this.#cancelLinger();
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
-    this.#inherited.push(unfinished);
-    this.#takeOver();
+    this.#tabs.adopt(copy);
     this.#restIfUnused();
   }
 
@@ -123,88 +159,120 @@ export class IdentityLink {
   /** A page was focused, or the network came back. */
   wake(): void {
     this.#apply({ name: 'wake', nowMs: this.#nowMs() });
-    this.#link?.probe();
+    this.#current?.link.probe();
+  }
+
+  /** The application accepts the server's key that was refused at the last try. */
+  acceptServerKey(): void {
+    if (this.#refusedKey === undefined || this.#options.keyring.hasBuiltInPins) return;
+    this.#acceptedKey = this.#refusedKey;
+    this.#refusedKey = undefined;
+    this.#apply({ name: 'retry', nowMs: this.#nowMs() });
+  }
+
+  /** Another host serves this storage now: tabs go there, and what departed tabs have left is finished here. */
+  standDown(to: HostAddress): void {
+    this.#isStandingDown = true;
+    this.#tabs.tell({ kind: 'moved', ...to });
+    this.#tabs.dropAll();
+    this.#restIfUnused();
   }
 
   /** Ends it at once. */
   close(): void {
     this.#cancelLinger();
-    this.#link?.bye('closed');
+    this.#dropSuccessor();
+    this.#current?.link.bye('closed');
     this.#unlink();
     this.#apply({ name: 'stop' });
   }
 
-  #takeOver(): void {
-    const localID = this.#identity?.localID;
-    if (localID === undefined) return;
-    for (const { localID: whose, attach, ups } of this.#inherited) {
-      // Streams of another identity are none of this one's business.
-      if (whose === null || whose === localID) this.#tabs.adopt(StreamCopy.of(attach, ups));
-    }
-    this.#inherited = [];
-  }
-
-  #receive(envelopes: readonly DownEnvelope[]): void {
-    for (const envelope of envelopes) if ('tab' in envelope) this.#tabs.down(this.#withReason(envelope));
-  }
-
-  /** Only this browser knows why the session of an attach is a new one. */
-  #withReason<Down extends DownEnvelope>(down: Down): Down {
-    const reason = this.#identity?.madeBecause;
-    if (down.kind !== 'attached' || typeof down.outcome === 'string') return down;
-    if (down.outcome.reason !== 'new' || reason === undefined) return down;
-    return { ...down, outcome: { ...down.outcome, reason } };
-  }
+  // ---- links
 
   #open(): void {
-    const { address, platform, limits, nextLink } = this.#options;
-    this.#keyHasChanged = false;
     try {
-      const link: Link = new Link({
-        number: nextLink(),
-        address,
-        fromPlatform: platform,
-        limits,
-        identify: (hello) => this.#identify(hello),
-        opened: () => {
-          this.#takeOver();
-          this.#tabs.linked(link);
-        },
-        up: (ok, hello) => {
-          this.#up(ok, hello);
-        },
-        receive: (envelopes) => {
-          this.#receive(envelopes);
-        },
-        dropped: (envelope, error) => {
-          if ('tab' in envelope) this.#tabs.dropped(envelope.tab, error.code, error.message);
-        },
-        down: (end) => {
-          this.#down(end);
-        },
-      });
-      this.#link = link;
+      this.#current = this.#attempt();
     } catch (error) {
       // Such as a page over https with an address that begins with ws:.
-      this.#down({
-        name: 'failed',
-        reason: error instanceof Error ? error.message : 'the address was refused',
+      this.#wait(error instanceof Error ? error.message : 'the address was refused');
+    }
+  }
+
+  /** Opens the link that is to follow the current one, which lives on until the other is up. */
+  #openSuccessor(): void {
+    const { clock } = this.#options.platform;
+    this.#cancelSuccession();
+    const current = this.#current;
+    // A newer link would end the renewal. The server ends this one in a while, and then the next follows.
+    if (current === undefined || current.renewal !== undefined) return;
+    try {
+      this.#successor = this.#attempt();
+    } catch {
+      this.#cancelSuccession = clock.after(SUCCESSOR_RETRY_MS, () => {
+        this.#openSuccessor();
       });
     }
   }
 
-  async #identify(hello: Hello): ReturnType<ConstructorParameters<typeof Link>[0]['identify']> {
-    const { keyring, fromClient } = this.#options;
-    const storeID = toBase64url(hello.storeID);
+  #dropSuccessor(): void {
+    this.#cancelSuccession();
+    this.#successor?.link.abandon();
+    this.#successor = undefined;
+  }
+
+  #attempt(): Attempt {
+    const { address, platform, limits, nextLink } = this.#options;
+    const link = new Link({
+      number: nextLink(),
+      address,
+      fromPlatform: platform,
+      limits,
+      identify: (hello) => this.#identify(attempt, hello),
+      opened: () => {
+        if (attempt === this.#current) this.#linkTabs(attempt);
+      },
+      aged: () => {
+        if (attempt === this.#current) this.#openSuccessor();
+      },
+      up: (ok, hello) => {
+        this.#up(attempt, ok, hello);
+      },
+      receive: (envelopes) => {
+        for (const envelope of envelopes) this.#receive(attempt, envelope);
+      },
+      dropped: (envelope, error) => {
+        if ('tab' in envelope) this.#tabs.dropped(envelope.tab, error.code, error.message);
+      },
+      down: (end) => {
+        this.#down(attempt, end);
+      },
+    });
+    const attempt: Attempt = { link };
+    return attempt;
+  }
+
+  #linkTabs({ link, identity }: Attempt): void {
+    if (identity !== undefined) this.#tabs.linked(link, identity.localID);
+  }
+
+  #unlink(): void {
+    this.#current = undefined;
+    this.#tabs.unlinked();
+  }
+
+  // ---- who we are
+
+  async #identify(attempt: Attempt, hello: Hello): ReturnType<LinkOptions['identify']> {
+    const { fromClient } = this.#options;
     if (!(await this.#accepts(hello.serverKey))) {
-      this.#keyHasChanged = true;
-      throw new Error('the server has another key than before');
+      this.#refusedKey = hello.serverKey;
+      throw new Error('server-key-changed');
     }
-    if (this.#identity?.storeID !== storeID || this.#freshBecause !== undefined) {
-      this.#identity = await keyring.identity(storeID, this.#freshBecause);
-      this.#freshBecause = undefined;
-    }
-    const { key, sessionID } = this.#identity;
+    const identity = await this.#choose(toBase64url(hello.storeID));
+    const key = keyToTry(identity);
+    attempt.identity = identity;
+    attempt.key = key;
+    const { sessionID } = identity;
     const intent =
       sessionID === null
         ? ({ kind: 'create', fromClient } as const)
@@ -212,14 +280,28 @@ export class IdentityLink {
     return { key, intent };
   }
 
+  async #choose(storeID: string): Promise<Identity> {
+    const { keyring, fresh } = this.#options;
+    const because = this.#freshBecause;
+    let identity = this.#identity;
+    if (identity?.storeID !== storeID || because !== undefined) {
+      this.#identity = identity = await keyring.identity(storeID, because);
+      this.#freshBecause = undefined;
+    }
+    if (fresh || because !== undefined) return identity;
+    if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
+    return this.#trial ?? identity;
+  }
+
   async #accepts(serverKey: Bytes): Promise<boolean> {
     const { keyring, platform } = this.#options;
     const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
+    this.#refusedKey = undefined;
     const pins = await keyring.pins();
-    if (pins.length === 0 || pins.some(isServerKey)) return true;
+    if (pins.some(isServerKey) || (pins.length === 0 && !keyring.hasBuiltInPins)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
     const message = `The server at ${this.address} has another key than the one that this browser has seen there.`;
-    const isLocal = isLoopback(this.address);
+    const isLocal = isLoopback(this.address) && !keyring.hasBuiltInPins;
     this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_SERVER_KEY_CHANGED',
@@ -233,63 +315,219 @@ export class IdentityLink {
     return true;
   }
 
-  #up(ok: OkBody, hello: Hello): void {
-    const identity = this.#identity;
-    if (identity === undefined) return;
-    identity.sessionID = ok.sessionID;
-    this.#tabs.heard(ok.serverTimeMs);
-    this.#apply({ name: 'up', nowMs: this.#nowMs() });
+  #up(attempt: Attempt, ok: OkBody, hello: Hello): void {
+    const { identity, key } = attempt;
+    if (identity === undefined || key === undefined) return;
+    const isSuccessor = attempt === this.#successor;
+    if (isSuccessor) {
+      this.#current?.link.bye('age');
+      this.#current = attempt;
+      this.#successor = undefined;
+    }
+    this.#identity = identity;
+    this.#trial = undefined;
+    this.#linkReason = this.#acceptedKey === undefined ? undefined : 'server-key-changed';
+    this.#acceptedKey = undefined;
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
-    void this.#options.keyring.confirm(identity, ok.sessionID, pins).then(() => {
-      if (identity.storage !== storage) this.#tabs.tell(this.#stateMessage());
+    void this.#options.keyring.confirm(identity, key, ok.sessionID, pins).then(() => {
+      if (identity.storage !== storage) this.#tell();
+    });
+    if (isSuccessor) this.#linkTabs(attempt);
+    this.#tabs.heard(ok.serverTimeMs);
+    this.#apply({ name: 'up', nowMs: this.#nowMs() });
+  }
+
+  // ---- what comes
+
+  #receive(attempt: Attempt, envelope: DownEnvelope): void {
+    if (attempt !== this.#current) return;
+    if ('tab' in envelope) {
+      this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
+    } else if (envelope.kind === 'identity') {
+      try {
+        this.#takeIdentityWord(attempt, envelope);
+      } catch (error) {
+        attempt.link.fail(error);
+      }
+    }
+  }
+
+  #takeIdentityWord(attempt: Attempt, envelope: IdentityEnvelope): void {
+    const { keyring } = this.#options;
+    const { link, identity, key } = attempt;
+    const { exporter } = link;
+    if (identity === undefined || key === undefined || exporter === undefined) return;
+    switch (envelope.what) {
+      case 'renew': {
+        // A newer link would end the renewal.
+        this.#dropSuccessor();
+        const renewal = new KeyRenewal(envelope, {
+          exporter,
+          publicKey: key.publicKey,
+          prepareNext: () => keyring.prepareNext(identity),
+          send: (answer) => {
+            link.send(answer);
+          },
+        });
+        attempt.renewal = renewal;
+        renewal.answer().catch(() => {
+          this.#giveUp(attempt, 'this browser cannot keep another key');
+        });
+        break;
+      }
+      case 'renew-ok':
+        if (attempt.renewal === undefined) throw new Error('no renewal is open');
+        attempt.renewal.receiveOk(envelope);
+        break;
+      case 'profile':
+        // Told at once, whatever the disk does.
+        void keyring.note(identity, parseProfile(envelope));
+        this.#tell();
+        break;
+      default:
+      // Of a later version, or nothing that concerns us.
+    }
+  }
+
+  /** Ends a link that is of no use, so that the server knows it at once. */
+  #giveUp(attempt: Attempt, reason: string): void {
+    if (attempt !== this.#current) return;
+    attempt.link.bye('closed');
+    this.#unlink();
+    this.#wait(reason);
+  }
+
+  // ---- how links end
+
+  #down(attempt: Attempt, end: LinkEnd): void {
+    if (attempt === this.#successor) {
+      this.#successorDown(attempt, end);
+      return;
+    }
+    if (attempt !== this.#current) return;
+    this.#unlink();
+    switch (end.name) {
+      case 'denied':
+        void this.#denied(attempt, end.code);
+        break;
+      case 'bye':
+        this.#saidBye(attempt, end.bye);
+        break;
+      case 'failed':
+        if (this.#adoptSuccessor()) break;
+        this.#wait(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
+        break;
+      default:
+        unreachable(end);
+    }
+  }
+
+  #saidBye({ identity, renewal }: Attempt, { reason, args }: ByeEnvelope): void {
+    switch (reason) {
+      case 'revoked':
+        this.#dropSuccessor();
+        if (identity === undefined) this.#wait(reason);
+        else void this.#ended(identity, 'revoked');
+        break;
+      case 'renewed':
+        // Without the renew-ok it is open which key is good, and both are tried.
+        if (identity !== undefined && renewal?.isDone) void this.#options.keyring.renewed(identity);
+        this.#resume();
+        break;
+      case 'age':
+        this.#resume();
+        break;
+      case 'superseded':
+        // Mostly by our own successor.
+        if (!this.#adoptSuccessor()) void this.#superseded();
+        break;
+      default: {
+        const hintMs = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
+        if (!this.#adoptSuccessor()) this.#wait(reason, hintMs);
+      }
+    }
+  }
+
+  /** The current link has gone and the next is under way already. */
+  #adoptSuccessor(): boolean {
+    const successor = this.#successor;
+    if (successor === undefined) return false;
+    this.#successor = undefined;
+    this.#current = successor;
+    if (successor.link.isOpen) this.#linkTabs(successor);
+    this.#resume();
+    return true;
+  }
+
+  #successorDown({ identity }: Attempt, end: LinkEnd): void {
+    this.#successor = undefined;
+    const isOtherTry =
+      end.name === 'denied' && identity !== undefined && judge(identity, end.code) === 'other-key';
+    // Whatever else the server says it says again to the link that follows the current one.
+    const delayMs = isOtherTry ? 0 : SUCCESSOR_RETRY_MS;
+    if (end.name === 'denied' && identity?.isAside && !isOtherTry) {
+      this.#trial = undefined;
+      void this.#options.keyring.denied(identity, end.code);
+    }
+    this.#cancelSuccession = this.#options.platform.clock.after(delayMs, () => {
+      this.#openSuccessor();
     });
   }
 
-  #down(end: LinkEnd): void {
-    this.#unlink();
-    if (end.name !== 'denied') {
-      this.#apply(this.#downEvent(end));
-      return;
-    }
-    const identity = this.#identity;
-    this.#identity = undefined;
-    if (identity?.account !== undefined) {
-      this.#apply({ name: 'denied', reason: end.code });
-      return;
-    }
-    const retry = (): void => {
-      this.#apply(this.#downEvent({ name: 'failed', reason: end.code }));
-    };
-    if (identity === undefined) retry();
-    else void this.#options.keyring.denied(identity, end.code).then(retry);
+  async #denied({ identity }: Attempt, code: DenialCode): Promise<void> {
+    if (identity === undefined) this.#wait(code);
+    else if (judge(identity, code) === 'other-key') this.#openIfWanted();
+    else await this.#ended(identity, code);
   }
 
-  #downEvent(end: Exclude<LinkEnd, { name: 'denied' }>): ReconnectEvent {
-    const { platform } = this.#options;
-    const down = { name: 'down', nowMs: this.#nowMs(), random: platform.random() } as const;
-    switch (end.name) {
-      case 'failed':
-        return {
-          ...down,
-          reason: end.reason,
-          ...(this.#keyHasChanged && { minimumMs: KEY_CHANGED_RETRY_MS }),
-        };
-      case 'bye': {
-        const { reason, args } = end.bye;
-        const attempt = 'attempt' in this.#state ? this.#state.attempt : 0;
-        const superseded = Math.min(SUPERSEDED_RETRY_MS * 2 ** attempt, KEY_CHANGED_RETRY_MS);
-        const hint = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
-        return { ...down, reason, minimumMs: reason === 'superseded' ? superseded : hint };
-      }
-      default:
-        return unreachable(end);
+  /** The server has ended the identity, or does not know it: another one is used. */
+  async #ended(identity: Identity, code: DenialCode): Promise<void> {
+    const { keyring, idle } = this.#options;
+    const state = this.#state;
+    if (this.#identity === identity) this.#identity = undefined;
+    this.#trial = undefined;
+    await keyring.denied(identity, code);
+    if (this.#state !== state) return;
+    if (identity.isAside) {
+      this.#openIfWanted();
+    } else if (identity.profile.account === undefined) {
+      this.#wait(code);
+    } else {
+      // Nobody is to become a stranger unnoticed: the application decides.
+      this.#apply({ name: 'denied', reason: code });
+      idle(this);
     }
   }
 
-  #unlink(): void {
-    this.#link = undefined;
-    this.#tabs.unlinked();
+  async #superseded(): Promise<void> {
+    const state = this.#state;
+    const isServing = (await this.#options.isServing?.()) ?? true;
+    if (this.#state !== state) return;
+    if (!isServing) {
+      this.#apply({ name: 'stop' });
+      this.#restIfUnused();
+      return;
+    }
+    const wasLong = state.name === 'active' && this.#nowMs() - state.sinceMs > FORKED_MAX_MS;
+    this.#forks = wasLong ? 1 : this.#forks + 1;
+    this.#tabs.tell({
+      kind: 'notice',
+      code: 'WEBGRAM_FORKED',
+      message: 'A copy of this identity is in use somewhere else.',
+    });
+    this.#wait('forked', Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS));
+  }
+
+  // ---- states
+
+  #wait(reason: string, minimumMs = 0): void {
+    const random = this.#options.platform.random();
+    this.#apply({ name: 'down', nowMs: this.#nowMs(), random, reason, minimumMs });
+  }
+
+  #resume(): void {
+    this.#apply({ name: 'resume', nowMs: this.#nowMs() });
   }
 
   #apply(event: ReconnectEvent): void {
@@ -297,27 +535,38 @@ export class IdentityLink {
     this.#state = next(before, event);
     if (this.#state === before) return;
     this.#cancelRetry();
-    this.#tabs.tell(this.#stateMessage());
-    if (this.#state.name === 'connecting' && this.#link === undefined) {
-      const opening = this.#state;
-      void this.#options.ready.then((canServe) => {
-        if (canServe && this.#state === opening) this.#open();
-      });
-    } else if (this.#state.name === 'waiting') {
+    this.#tell();
+    if (this.#state.name === 'waiting') {
       const delayMs = Math.max(0, this.#state.retryAtMs - this.#nowMs());
       this.#cancelRetry = this.#options.platform.clock.after(delayMs, () => {
         this.#apply({ name: 'retry', nowMs: this.#nowMs() });
       });
+    } else {
+      this.#openIfWanted();
     }
+  }
+
+  #openIfWanted(): void {
+    const state = this.#state;
+    const isWanted = state.name === 'connecting' || state.name === 'resuming';
+    if (!isWanted || this.#current !== undefined) return;
+    void this.#options.ready.then((canServe) => {
+      if (canServe && this.#state === state && this.#current === undefined) this.#open();
+    });
   }
 
   #restIfUnused(): void {
     this.#cancelLinger();
     if (!this.#tabs.isEmpty) return;
-    this.#cancelLinger = this.#options.platform.clock.after(LINGER_MS, () => {
+    const lingerMs = this.#isStandingDown ? 0 : LINGER_MS;
+    this.#cancelLinger = this.#options.platform.clock.after(lingerMs, () => {
       this.close();
       this.#options.idle(this);
     });
+  }
+
+  #tell(): void {
+    this.#tabs.tell(this.#stateMessage());
   }
 
   #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | null } {
@@ -336,6 +585,7 @@ function linkState(state: ReconnectState): LinkState {
     case 'connecting':
       return { name: 'connecting', attempt: state.attempt };
     case 'active':
+    case 'resuming':
       return { name: 'active' };
     case 'waiting':
       return { name: 'waiting', retryAtMs: state.retryAtMs, reason: state.reason };
@@ -348,7 +598,7 @@ function linkState(state: ReconnectState): LinkState {
 
 function identityInfo(identity: Identity | undefined): IdentityInfo | null {
   if (identity === undefined || identity.sessionID === null) return null;
-  return { sessionID: identity.sessionID, storage: identity.storage };
+  return { sessionID: identity.sessionID, ...identity.profile, storage: identity.storage };
 }
 
 /** Whether an address is on this machine, where a developer may have deleted the server's folder. */

@@ -12,24 +12,39 @@ export interface ServerRecord {
   active: Record<string, string>;
 }
 
-/** One identity. Fields that this version does not know (account, label, next key) are kept. */
-export interface IdentityRecord {
+/** A key pair as a key store keeps it. */
+export interface StoredKey {
+  /** Uncompressed P-256 point, 65 bytes. */
+  publicKey: Bytes;
+  /** What the platform's key maker made: in browsers a `CryptoKey` that cannot be exported. */
+  privateKey: unknown;
+}
+
+/** One identity. Fields that this version does not know are kept. */
+export interface IdentityRecord extends StoredKey {
   version: typeof RECORD_VERSION;
   /** Names the identity in this browser: 16 random bytes in base64url. Never sent. */
   localID: string;
   /** The store that knows it, in base64url. */
   storeID: string;
-  /** Uncompressed P-256 point, 65 bytes. */
-  publicKey: Bytes;
-  /** What the platform's key maker made: in browsers a `CryptoKey` that cannot be exported. */
-  privateKey: unknown;
+  /** The key of a renewal that may have come to its end or not. */
+  next?: StoredKey;
   /** `null` until the first verified `session-ok`. */
   sessionID: number | null;
   createdAtMs: number;
-  /** Present when the server did not accept it, or its key no longer works. Kept, not used. */
-  setAside?: { reason: string; atMs: number };
-  /** The user id that the session is bound to. */
+  /** Present when the server did not accept it, or its key no longer works. */
+  setAside?: SetAside;
+  /** The user id that the session is bound to, and what to show of the user. */
   account?: string;
+  label?: string;
+  picture?: string;
+}
+
+/** Why an identity is not in use. `triedAtMs`: when it was tried last since. */
+export interface SetAside {
+  reason: string;
+  atMs: number;
+  triedAtMs?: number;
 }
 
 /** All keys of one server address begin with this. No normalised address contains a space. */
@@ -68,6 +83,12 @@ export function parseIdentityRecord(value: unknown): IdentityRecord | 'newer' | 
     (sessionID === null || Number.isSafeInteger(sessionID)) &&
     typeof record['createdAtMs'] === 'number';
   return isIdentity ? (record as unknown as IdentityRecord) : undefined;
+}
+
+/** @returns The record's next key, unless there is none that can be understood. */
+export function nextKeyOf({ next }: IdentityRecord): StoredKey | undefined {
+  const key = next as Partial<StoredKey> | null | undefined;
+  return isPoint(key?.publicKey) ? (key as StoredKey) : undefined;
 }
 
 function parseVersioned(value: unknown): Record<string, unknown> | 'newer' | undefined {

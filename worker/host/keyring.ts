@@ -1,42 +1,24 @@
 import { toBase64url } from 'webgram';
-import type { Bytes, Crypto, DenialCode, OutcomeReason, SigningKey } from 'webgram';
+import type { Bytes, Crypto, DenialCode, SigningKey } from 'webgram';
+import type { Identity, NewReason, Profile } from './identity.ts';
 import {
   addressPrefix,
   identityKey,
+  nextKeyOf,
   parseIdentityRecord,
   parseServerRecord,
   RECORD_VERSION,
   serverKey,
 } from './identity-records.ts';
-import type { IdentityRecord, ServerRecord } from './identity-records.ts';
+import type { IdentityRecord, ServerRecord, SetAside, StoredKey } from './identity-records.ts';
+import { provenKey } from './key-proof.ts';
+import type { KeyMaker } from './key-proof.ts';
 import type { KeyStore, Write } from './key-store.ts';
 
-/** Makes identity keys and signs with them: WebCrypto in browsers. */
-export interface KeyMaker {
-  /** Makes a P-256 key pair. `privateKey` is opaque to everyone else, and what the key store keeps. */
-  generate(): Promise<{ publicKey: Bytes; privateKey: unknown }>;
-  /** @throws when `privateKey` is not what `generate` made. */
-  signingKey(publicKey: Bytes, privateKey: unknown): SigningKey;
-}
-
-/** Why an identity had to be made. */
-export type NewReason = Exclude<OutcomeReason, 'joined' | 'resumed' | 'overflow' | 'retention'>;
-
-/** An identity that can sign. */
-export interface Identity {
-  /** Names it in this browser. */
-  readonly localID: string;
-  /** In base64url. */
-  readonly storeID: string;
-  readonly key: SigningKey;
-  readonly account: string | undefined;
-  /** `null` until the first verified `session-ok`. */
-  sessionID: number | null;
-  /** `memory`: it ends with the host. */
-  storage: 'persistent' | 'memory';
-  /** Why it was made; `undefined` when it was found. */
-  readonly madeBecause: NewReason | undefined;
-}
+/** How long a key that the server did not know is kept, in ms. */
+export const KEEP_ASIDE_MS = 30 * 86_400_000;
+/** How often such a key is tried again, in ms. */
+export const TRY_ASIDE_MS = 86_400_000;
 
 export interface KeyringOptions {
   /** Normalised WebSocket address of the server. */
@@ -46,6 +28,8 @@ export interface KeyringOptions {
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
   /** Wall clock, ms since 1970. */
   nowMs: () => number;
+  /** Server keys that were built in, 65 bytes each. Given, they are the only ones. */
+  pins?: readonly Bytes[] | undefined;
 }
 
 /**
@@ -66,8 +50,14 @@ export class Keyring {
     this.#prefix = addressPrefix(options.address);
   }
 
+  /** Server keys were built in: no others are ever accepted. */
+  get hasBuiltInPins(): boolean {
+    return this.#options.pins !== undefined;
+  }
+
   /** Returns the server keys that are known for this address; none before the first verified `session-ok`. */
   async pins(): Promise<readonly Bytes[]> {
+    if (this.#options.pins !== undefined) return this.#options.pins;
     const server = parseServerRecord((await this.#read())?.get(serverKey(this.#options.address)));
     if (server !== undefined && server !== 'newer' && server.pins.length > 0) this.#pins = server.pins;
     return this.#pins;
@@ -101,22 +91,99 @@ export class Keyring {
   }
 
   /**
+   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirm` follows.
+   * Forgets those that were set aside more than 30 days ago.
+   */
+  async setAsideToTry(storeID: string): Promise<Identity | undefined> {
+    const records = await this.#read();
+    if (records === undefined || this.#asideWrites(records, storeID).writes.length === 0) return undefined;
+    let due: IdentityRecord | undefined;
+    await this.#write((now) => {
+      const aside = this.#asideWrites(now, storeID);
+      due = aside.due;
+      return aside.writes;
+    });
+    const identity = due && (await this.#usable(due, undefined));
+    return identity && { ...identity, isAside: true };
+  }
+
+  /**
+   * Makes a key that may soon be the identity's, and keeps it durably beside the present one.
+   *
+   * @throws when it cannot be kept: a key that the server takes and this browser loses would lock the user out.
+   */
+  async prepareNext(identity: Identity): Promise<SigningKey> {
+    const { keys, store } = this.#options;
+    const next = await keys.generate();
+    let key: SigningKey | undefined = keys.signingKey(next.publicKey, next.privateKey);
+    if (identity.isStored) {
+      const name = this.#nameOf(identity);
+      let found: IdentityRecord | 'newer' | undefined;
+      await store.update(this.#prefix, (now) => {
+        found = parseIdentityRecord(now.get(name));
+        if (found === undefined || found === 'newer') return [];
+        if (!samePoint(found.publicKey, identity.key.publicKey)) {
+          found = 'newer';
+          return [];
+        }
+        // The next key can only resume, so the session must be known wherever it is.
+        return [[name, { ...found, sessionID: identity.sessionID, next }]];
+      });
+      if (found === 'newer') throw new Error('another host has changed this identity');
+      if (found === undefined) this.#hasLostRecord(identity);
+      else {
+        const stored = parseIdentityRecord((await store.read(this.#prefix)).get(name));
+        const kept = stored === undefined || stored === 'newer' ? undefined : nextKeyOf(stored);
+        key = kept && (await provenKey(this.#options, kept));
+        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) {
+          throw new Error('this browser could not keep another key');
+        }
+      }
+    }
+    identity.next = key;
+    identity.refusals = 0;
+    return key;
+  }
+
+  /** The server has taken the next key in the place of the present one. */
+  async renewed(identity: Identity): Promise<void> {
+    if (identity.next === undefined) return;
+    const old = identity.key;
+    identity.key = identity.next;
+    await this.#settle(identity, old, this.#pins);
+  }
+
+  /**
    * Notes what a verified `session-ok` said.
    *
+   * @param key The key that was proved; of two, the other one is forgotten.
    * @param pins `S` of this hello and `otherS`.
    */
-  async confirm(identity: Identity, sessionID: number, pins: readonly Bytes[]): Promise<void> {
+  async confirm(
+    identity: Identity,
+    key: SigningKey,
+    sessionID: number,
+    pins: readonly Bytes[],
+  ): Promise<void> {
+    const loser = key === identity.key ? identity.next : identity.key;
+    identity.key = key;
     identity.sessionID = sessionID;
     this.#pins = pins;
     this.#replacedBecause.delete(identity.storeID);
-    if (identity.storage === 'memory') return;
-    const records = await this.#read();
-    if (records !== undefined && this.#confirmed(records, identity, pins).length === 0) return;
-    try {
-      await this.#options.store.update(this.#prefix, (now) => this.#confirmed(now, identity, pins));
-    } catch {
-      // Nothing is lost: the next run creates the session again with the same key and gets the same one.
-    }
+    await this.#settle(identity, loser, pins);
+  }
+
+  /** Notes what the server says of the user. */
+  async note(identity: Identity, profile: Profile): Promise<void> {
+    identity.profile = profile;
+    if (!identity.isStored) return;
+    const change = (now: ReadonlyMap<string, unknown>): Write[] => {
+      const record = parseIdentityRecord(now.get(this.#nameOf(identity)));
+      if (record === undefined || record === 'newer' || sameProfile(profileOf(record), profile)) return [];
+      const { account: _account, label: _label, picture: _picture, ...rest } = record;
+      return [[this.#nameOf(identity), { ...rest, ...profile }]];
+    };
+    await this.#writeIfNeeded(change);
   }
 
   /**
@@ -124,12 +191,12 @@ export class Keyring {
    * aside. The next call of `identity` makes a new one.
    */
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
-    const { storeID, localID, storage } = identity;
-    this.#replacedBecause.set(storeID, REASON_OF_DENIAL[denial]);
+    const { storeID, isStored, isAside } = identity;
+    if (!isAside) this.#replacedBecause.set(storeID, REASON_OF_DENIAL[denial]);
     if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
-    if (storage === 'memory') return;
+    if (!isStored) return;
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
-    else await this.#write(() => [[identityKey(this.#options.address, storeID, localID), undefined]]);
+    else await this.#write(() => [[this.#nameOf(identity), undefined]]);
   }
 
   #reasonFor(storeID: string, records: ReadonlyMap<string, unknown> | undefined): NewReason {
@@ -158,7 +225,7 @@ export class Keyring {
   async #makeAndStore(storeID: string, reason: NewReason, fresh: boolean): Promise<Identity> {
     const { address, store } = this.#options;
     const made = await this.#make(storeID);
-    const key = identityKey(address, storeID, made.localID);
+    const key = this.#nameOf(made);
     try {
       await store.update(this.#prefix, (now) => {
         const server = parseServerRecord(now.get(serverKey(address)));
@@ -188,7 +255,9 @@ export class Keyring {
     const identity: Identity = {
       ...publicHalf(record),
       key: this.#options.keys.signingKey(publicKey, privateKey),
+      next: undefined,
       storage: 'memory',
+      isStored: false,
       madeBecause: reason,
     };
     this.#inMemory.set(record.storeID, identity);
@@ -197,42 +266,111 @@ export class Keyring {
 
   /** @returns `undefined` when the key that was read does not sign. */
   async #usable(record: IdentityRecord, madeBecause: NewReason | undefined): Promise<Identity | undefined> {
-    const { keys, crypto, store } = this.#options;
-    const key = await provenKey(keys, crypto, record);
-    return key && { ...publicHalf(record), key, storage: store.storage, madeBecause };
+    const key = await provenKey(this.#options, record);
+    if (key === undefined) return undefined;
+    const stored = nextKeyOf(record);
+    const next = stored && (await provenKey(this.#options, stored));
+    const { storage } = this.#options.store;
+    return { ...publicHalf(record), key, next, storage, isStored: true, madeBecause };
   }
 
-  #confirmed(now: ReadonlyMap<string, unknown>, identity: Identity, pins: readonly Bytes[]): Write[] {
-    const { address } = this.#options;
+  /** Writes that `key` is the identity's key and `loser` is not. */
+  async #settle(identity: Identity, loser: SigningKey | undefined, pins: readonly Bytes[]): Promise<void> {
+    const { isAside } = identity;
+    identity.next = undefined;
+    identity.refusals = 0;
+    identity.isAside = false;
+    if (!identity.isStored) return;
+    const winner = identity.key.publicKey;
+    await this.#writeIfNeeded((now) => {
+      const writes = this.#pinWrites(now, identity, isAside, pins);
+      const name = this.#nameOf(identity);
+      const record = parseIdentityRecord(now.get(name));
+      // The site's data was cleared under a living host: it goes on in memory, and says so.
+      if (record === undefined) this.#hasLostRecord(identity);
+      if (record === undefined || record === 'newer') return writes;
+      const settled = settledRecord(record, winner, loser?.publicKey);
+      const { sessionID } = identity;
+      if (settled !== record || record.sessionID !== sessionID || record.setAside !== undefined) {
+        const { setAside: _setAside, ...rest } = settled;
+        writes.push([name, { ...rest, sessionID }]);
+      }
+      return writes;
+    });
+  }
+
+  #pinWrites(
+    now: ReadonlyMap<string, unknown>,
+    { storeID, localID }: Identity,
+    isBack: boolean,
+    pins: readonly Bytes[],
+  ): Write[] {
+    const name = serverKey(this.#options.address);
+    const server = parseServerRecord(now.get(name));
+    if (server === 'newer') return [];
+    const known = server ?? NO_SERVER;
+    if (samePins(known.pins, pins) && !isBack) return [];
+    const active = isBack ? { ...known.active, [storeID]: localID } : known.active;
+    return [[name, { ...known, pins: [...pins], active }]];
+  }
+
+  #hasLostRecord(identity: Identity): void {
+    identity.storage = 'memory';
+    identity.isStored = false;
+    this.#inMemory.set(identity.storeID, identity);
+  }
+
+  /** What is due of the identities that were set aside, and what is to be written for it. */
+  #asideWrites(
+    records: ReadonlyMap<string, unknown>,
+    storeID: string,
+  ): { due: IdentityRecord | undefined; writes: Write[] } {
+    const nowMs = this.#options.nowMs();
     const writes: Write[] = [];
-    const key = identityKey(address, identity.storeID, identity.localID);
-    const record = parseIdentityRecord(now.get(key));
-    // The site's data was cleared under a living host: it goes on in memory, and says so.
-    if (record === undefined) identity.storage = 'memory';
-    else if (record !== 'newer' && record.sessionID !== identity.sessionID) {
-      writes.push([key, { ...record, sessionID: identity.sessionID }]);
+    let due: IdentityRecord | undefined;
+    for (const [name, value] of records) {
+      const record = parseIdentityRecord(value);
+      if (record === undefined || record === 'newer' || record.setAside === undefined) continue;
+      const { reason, atMs, triedAtMs = atMs } = record.setAside;
+      if (nowMs - atMs > KEEP_ASIDE_MS) {
+        writes.push([name, undefined]);
+        continue;
+      }
+      // The wall clock may have been set.
+      const isDue = reason === 'unknown' && Math.abs(nowMs - triedAtMs) >= TRY_ASIDE_MS;
+      if (!isDue || record.storeID !== storeID || due !== undefined) continue;
+      due = record;
+      writes.push([name, { ...record, setAside: { reason, atMs, triedAtMs: nowMs } satisfies SetAside }]);
     }
-    const server = parseServerRecord(now.get(serverKey(address)));
-    if (server !== 'newer' && !samePins(server?.pins ?? [], pins)) {
-      writes.push([serverKey(address), { ...(server ?? NO_SERVER), pins: [...pins] }]);
-    }
-    return writes;
+    return { due, writes };
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
-    const key = identityKey(this.#options.address, storeID, localID);
-    const setAside = { reason, atMs: this.#options.nowMs() };
+    const key = this.#nameOf({ storeID, localID });
     await this.#write((now) => {
       const record = parseIdentityRecord(now.get(key));
-      return record === undefined || record === 'newer' ? [] : [[key, { ...record, setAside }]];
+      if (record === undefined || record === 'newer') return [];
+      const setAside: SetAside = { atMs: this.#options.nowMs(), ...record.setAside, reason };
+      return [[key, { ...record, setAside }]];
     });
+  }
+
+  #nameOf({ storeID, localID }: { storeID: string; localID: string }): string {
+    return identityKey(this.#options.address, storeID, localID);
+  }
+
+  /** Spares the store a durable write that would change nothing. */
+  async #writeIfNeeded(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
+    const records = await this.#read();
+    if (records !== undefined && change(records).length === 0) return;
+    await this.#write(change);
   }
 
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
     try {
       await this.#options.store.update(this.#prefix, change);
     } catch {
-      // It stays as it was, is tried again by the next host, and gets the same denial.
+      // It stays as it was. The next host does the same with the same keys, and is told the same by the server.
     }
   }
 
@@ -254,51 +392,6 @@ const REASON_OF_DENIAL = {
 } as const satisfies Record<DenialCode, NewReason>;
 
 const NO_SERVER: ServerRecord = { version: RECORD_VERSION, pins: [], active: {} };
-
-const PROBE_KEY = 'probe';
-
-/**
- * Finds out whether this place can keep a key: writes one, reads it back, signs and verifies. The key serves
- * nothing else and stays, so that the next start only has to read it.
- *
- * Needed because WebKit cannot store or read a `CryptoKey` in a SharedWorker.
- */
-export async function canKeepKeys({
-  store,
-  keys,
-  crypto,
-}: Pick<KeyringOptions, 'store' | 'keys' | 'crypto'>): Promise<boolean> {
-  const readBack = async (): Promise<boolean> => {
-    const record = (await store.read(PROBE_KEY)).get(PROBE_KEY) as StoredKey | undefined;
-    return record !== undefined && (await provenKey(keys, crypto, record)) !== undefined;
-  };
-  try {
-    if (await readBack()) return true;
-    const made = await keys.generate();
-    await store.update(PROBE_KEY, () => [[PROBE_KEY, made]]);
-    return await readBack();
-  } catch {
-    return false;
-  }
-}
-
-type StoredKey = Pick<IdentityRecord, 'publicKey' | 'privateKey'>;
-
-async function provenKey(
-  keys: KeyMaker,
-  crypto: Pick<Crypto, 'randomBytes' | 'verify'>,
-  { publicKey, privateKey }: StoredKey,
-): Promise<SigningKey | undefined> {
-  const challenge = crypto.randomBytes(32);
-  try {
-    const key = keys.signingKey(publicKey, privateKey);
-    const signature = await key.sign(challenge);
-    return (await crypto.verify(publicKey, signature, challenge)) ? key : undefined;
-  } catch {
-    // A key that was read back damaged, or as `null`, throws instead of signing.
-    return undefined;
-  }
-}
 
 /**
  * Picks the identity in use: the one the server's record names, else the newest that is not set aside.
@@ -325,9 +418,37 @@ function pickActive(
   return newest;
 }
 
-function publicHalf(record: IdentityRecord): Pick<Identity, 'localID' | 'storeID' | 'sessionID' | 'account'> {
-  const { localID, storeID, sessionID, account } = record;
-  return { localID, storeID, sessionID, account };
+/** @returns The record with the one key that has won; the same record when there is nothing to settle. */
+function settledRecord(record: IdentityRecord, winner: Bytes, loser: Bytes | undefined): IdentityRecord {
+  const next: StoredKey | undefined = nextKeyOf(record);
+  if (next === undefined) return record;
+  const { next: _next, ...rest } = record;
+  if (samePoint(next.publicKey, winner)) return { ...rest, ...next };
+  const hasLost = loser !== undefined && samePoint(next.publicKey, loser);
+  return hasLost && samePoint(record.publicKey, winner) ? rest : record;
+}
+
+function publicHalf(
+  record: IdentityRecord,
+): Pick<Identity, 'localID' | 'storeID' | 'sessionID' | 'profile' | 'refusals' | 'isAside'> {
+  const { localID, storeID, sessionID } = record;
+  return { localID, storeID, sessionID, profile: profileOf(record), refusals: 0, isAside: false };
+}
+
+function profileOf({ account, label, picture }: IdentityRecord): Profile {
+  return {
+    ...(account !== undefined && { account }),
+    ...(label !== undefined && { label }),
+    ...(picture !== undefined && { picture }),
+  };
+}
+
+function sameProfile(a: Profile, b: Profile): boolean {
+  return a.account === b.account && a.label === b.label && a.picture === b.picture;
+}
+
+function samePoint(a: Bytes, b: Bytes): boolean {
+  return toBase64url(a) === toBase64url(b);
 }
 
 function samePins(a: readonly Bytes[], b: readonly Bytes[]): boolean {

@@ -54,6 +54,8 @@ export interface LinkOptions {
   identify: (hello: Hello) => Promise<{ key: SigningKey; intent: Intent }>;
   /** `send` can be called. */
   opened: () => void;
+  /** The link is as old as it may get: it lives until another one has taken over, or the server ends it. */
+  aged: () => void;
   /** Both proofs have been verified. */
   up: (ok: OkBody, hello: Hello) => void;
   /** Envelopes of one frame, in order. */
@@ -128,6 +130,11 @@ export class Link {
     return 'waiting' in this.#state || 'batcher' in this.#state;
   }
 
+  /** Binds what is signed on this link to it, 32 bytes; `undefined` unless the link is active. */
+  get exporter(): Bytes | undefined {
+    return this.#state.name === 'active' ? this.#state.keys.exporter : undefined;
+  }
+
   /**
    * Sends an envelope with the others of this tick; what is sent early travels right behind the proof.
    *
@@ -168,6 +175,11 @@ export class Link {
       this.#release();
     });
     this.#socket.onclose = stop;
+  }
+
+  /** Ends the link for a fault of the server's; `down` is called. */
+  fail(error: unknown): void {
+    this.#fail(reasonOf(error));
   }
 
   /** Ends the link at once, without waiting for the socket. `down` is not called. */
@@ -298,8 +310,7 @@ export class Link {
     this.#state = { name: 'active', reader, heartbeat, batcher, writer, keys };
     this.#cancelLimit();
     this.#cancelLimit = fromPlatform.clock.after(Math.min(answer.maxLinkMs, MAX_TIMER_MS), () => {
-      this.bye('age');
-      this.#options.down({ name: 'failed', reason: 'the link was as old as it may get' });
+      this.#options.aged();
     });
     up(answer, hello);
     batcher.release();

@@ -1,6 +1,6 @@
 import type { Bytes, Crypto, Limits } from 'webgram';
 import type { KeyStore } from './key-store.ts';
-import type { KeyMaker } from './keyring.ts';
+import type { KeyMaker } from './key-proof.ts';
 import type { HostInfo } from './port-protocol.ts';
 
 /** What a host uses of a WebSocket. The browser's and that of `ws` have it. */
@@ -39,6 +39,11 @@ export interface HostPlatform {
    * @returns Stops watching.
    */
   watchLock(lock: string, gone: () => void): () => void;
+  /**
+   * Settles when this host knows whether it has lost the storage to another one, and `Hub.standDown` was called if so.
+   * Default: it never loses it.
+   */
+  isServing?(): Promise<unknown>;
   clock: Clock;
   /** In [0, 1). */
   random(): number;
@@ -47,6 +52,8 @@ export interface HostPlatform {
   keyStore: KeyStore;
   /** Runs a callback when what has already arrived is handled; envelopes up to then share a frame. */
   schedule: (flush: () => void) => void;
+  /** Server keys that were built in, 65 bytes each. Given, no others are accepted, at no address. */
+  pins?: readonly Bytes[];
   /** Default: those of the protocol. */
   limits?: Partial<Limits>;
 }

@@ -17,6 +17,10 @@ export type LinkState =
 /** The public half of an identity, as tabs see it. */
 export interface IdentityInfo {
   sessionID: number;
+  /** The user id that the session is bound to since the last login, and what to show of the user. */
+  account?: string;
+  label?: string;
+  picture?: string;
   /** `memory`: the browser refused to keep the key; it ends with the host. */
   storage: 'persistent' | 'memory';
 }
@@ -41,6 +45,8 @@ export type TabToHost =
    * only what was meant for the link it has.
    */
   | { kind: 'up'; link: number; envelope: TabUp }
+  /** The application accepts the server's key that was refused last. */
+  | { kind: 'accept-server-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
@@ -51,8 +57,10 @@ export type TabToHost =
 /** Every message names the incarnation; another one means that the host's memory is gone. */
 export type HostToTab = { incarnation: string } & (
   | { kind: 'welcome'; protocol: number; build: string; host: HostInfo }
-  /** The host does not serve this tab. With `WEBGRAM_NO_HOST` it serves nobody, and another one has to be found. */
+  /** The host does not serve this tab, and no other one would. */
   | { kind: 'refused'; code: ErrorCode; message: string }
+  /** Another host serves this storage, or this one serves nobody: go there. */
+  | ({ kind: 'moved' } & HostAddress)
   | { kind: 'state'; state: LinkState; identity: IdentityInfo | null }
   /** A link is on its way: attach to it now, so that the attach travels in the first flight. */
   | { kind: 'link'; link: number }
@@ -61,6 +69,16 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'notice'; code: string; message: string }
   | { kind: 'pong' }
 );
+
+/** Where a host is to be found. */
+export interface HostAddress {
+  /** Address of the script of a SharedWorker; "" when one of the tabs is the host. */
+  script: string;
+  /** Also the name of the worker. */
+  build: string;
+  /** Why it is another host. */
+  why: string;
+}
 
 export interface HostInfo {
   kind: 'shared-worker' | 'leader-tab' | 'in-process';

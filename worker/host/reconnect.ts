@@ -1,4 +1,4 @@
-import { delayMs } from 'webgram';
+import { delayMs, unreachable } from 'webgram';
 
 /** A link that lived shorter than this, in ms, does not count as a success: the next wait goes on growing. */
 export const STABLE_MS = 10_000;
@@ -11,6 +11,7 @@ export const WAKE_PAUSE_MS = 1_000;
  * - `idle`: nobody needs it.
  * - `connecting`: attempt number `attempt` (from 0 after a success) is under way.
  * - `active`: both proofs have been verified.
+ * - `resuming`: the link was ended in good order and the next one is on its way: nobody need notice.
  * - `waiting`: until `retryAtMs`, then `connecting`.
  * - `denied`: an authenticated word of the server ended it, and only the application can go on. Final.
  *
@@ -20,6 +21,7 @@ export type ReconnectState =
   | { name: 'idle' }
   | { name: 'connecting'; attempt: number; sinceMs: number }
   | { name: 'active'; attempt: number; sinceMs: number }
+  | { name: 'resuming'; attempt: number; sinceMs: number }
   | { name: 'waiting'; attempt: number; sinceMs: number; retryAtMs: number; reason: string }
   | { name: 'denied'; reason: string };
 
@@ -35,6 +37,8 @@ export type ReconnectEvent =
    * `random` is a number in [0, 1); `minimumMs` is how long to wait at least (0: try again at once).
    */
   | { name: 'down'; nowMs: number; reason: string; random: number; minimumMs?: number }
+  /** The link was ended so that another one can take its place at once. */
+  | { name: 'resume'; nowMs: number }
   /** The wait is over. */
   | { name: 'retry'; nowMs: number }
   /** The page was focused or shown, or the network came back. */
@@ -53,6 +57,7 @@ export function next(state: ReconnectState, event: ReconnectEvent): ReconnectSta
       return event.name === 'start' ? { name: 'connecting', attempt: 0, sinceMs: event.nowMs } : state;
     case 'connecting':
     case 'active':
+    case 'resuming':
       switch (event.name) {
         case 'up':
           return { name: 'active', attempt: state.attempt, sinceMs: event.nowMs };
@@ -60,12 +65,15 @@ export function next(state: ReconnectState, event: ReconnectEvent): ReconnectSta
           return waiting(state, event);
         case 'denied':
           return { name: 'denied', reason: event.reason };
+        case 'resume':
+          return state.name === 'active' ? { ...state, name: 'resuming' } : state;
         case 'start':
         case 'retry':
         case 'wake':
           return state;
+        default:
+          return unreachable(event);
       }
-      break;
     case 'waiting':
       switch (event.name) {
         case 'retry':
@@ -80,19 +88,23 @@ export function next(state: ReconnectState, event: ReconnectEvent): ReconnectSta
         case 'up':
         case 'down':
         case 'denied':
+        case 'resume':
           return state;
+        default:
+          return unreachable(event);
       }
-      break;
     case 'denied':
       return state;
+    default:
+      return unreachable(state);
   }
 }
 
 function waiting(
-  from: { name: 'connecting' | 'active'; attempt: number; sinceMs: number },
+  from: { name: 'connecting' | 'active' | 'resuming'; attempt: number; sinceMs: number },
   event: ReconnectEvent & { name: 'down' },
 ): ReconnectState {
-  const wasStable = from.name === 'active' && event.nowMs - from.sinceMs >= STABLE_MS;
+  const wasStable = from.name !== 'connecting' && event.nowMs - from.sinceMs >= STABLE_MS;
   const failures = wasStable ? 0 : from.attempt;
   const backoffMs = delayMs(failures, event.random);
   return {

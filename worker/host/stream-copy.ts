@@ -15,6 +15,8 @@ export class StreamCopy {
   #acknowledged: number;
   /** How the server has refused the last attach. */
   refusal: AttachRefusal | undefined;
+  /** The identity in whose session the server has taken the stream up; `undefined` before it has. */
+  localID: string | undefined;
 
   constructor(attach: TabAttach) {
     this.tabID = attach.tabID;
@@ -24,10 +26,16 @@ export class StreamCopy {
   }
 
   /** The stream as another host has known it. */
-  static of(attach: TabAttach, ups: readonly NumberedUp[]): StreamCopy {
+  static of(attach: TabAttach, ups: readonly NumberedUp[], localID: string | undefined): StreamCopy {
     const copy = new StreamCopy(attach);
+    copy.localID = localID;
     for (const up of ups) copy.add(up);
     return copy;
+  }
+
+  /** Whether what was handed over may have been handled in the session of another identity. */
+  isOfAnother(localID: string): boolean {
+    return this.localID !== undefined && this.localID !== localID;
   }
 
   get attach(): TabAttach {

@@ -41,6 +41,7 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       return { kind: 'up', link, envelope: parseTabUp(envelope) };
     }
     case 'wake':
+    case 'accept-server-key':
     case 'close':
     case 'ping':
       return { kind: data['kind'] };

@@ -27,6 +27,7 @@ export interface TabPortOptions {
   hello: (hello: TabToHost & { kind: 'hello' }) => void;
   up: (link: number, up: TabUp) => void;
   wake: () => void;
+  acceptServerKey: () => void;
   /** The tab has closed its client, or died. Messages that it posted before can still come in. */
   gone: () => void;
 }
@@ -41,6 +42,8 @@ export class TabPort {
   #isGone = false;
   /** Copy of the tab's stream, from its first attach on. */
   copy: StreamCopy | undefined;
+  /** The session that it spoke with is not the identity's any more, and it has not been taken up in another yet. */
+  hasLostSession = false;
 
   constructor(options: TabPortOptions) {
     this.#options = options;
@@ -88,6 +91,9 @@ export class TabPort {
         break;
       case 'wake':
         if (!this.#isGone) this.#options.wake();
+        break;
+      case 'accept-server-key':
+        if (!this.#isGone) this.#options.acceptServerKey();
         break;
       case 'close':
         this.#gone();

@@ -1,4 +1,4 @@
-import type { DownEnvelope, TabDown, TabUp, UpEnvelope } from 'webgram';
+import type { DownEnvelope, OutcomeReason, TabDown, TabUp, UpEnvelope } from 'webgram';
 import { Departures } from './departures.ts';
 import { StreamCopy } from './stream-copy.ts';
 import { TabNumbers } from './tab-numbers.ts';
@@ -21,6 +21,8 @@ export class Tabs {
   readonly #departures: Departures;
   #numbers = new TabNumbers();
   #link: TabLink | undefined;
+  /** Of the identity that the link proves. */
+  #localID = '';
 
   /** @param departed Called when the departure of a tab is over. */
   constructor(departed: () => void) {
@@ -57,6 +59,13 @@ export class Tabs {
     if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
   }
 
+  /** All tabs have to look for another host. What they have sent they offer again there. */
+  dropAll(): void {
+    for (const tab of this.#tabs) tab.close();
+    this.#tabs.clear();
+    this.#ownerOf.clear();
+  }
+
   /** Forgets a tab that has to look for another host. */
   drop(tab: TabPort): void {
     this.#tabs.delete(tab);
@@ -83,12 +92,13 @@ export class Tabs {
     for (const tab of this.#tabs) tab.post(message);
   }
 
-  /** A new link can take envelopes. */
-  linked(link: TabLink): void {
+  /** A new link can take envelopes. @param localID The identity that it proves. */
+  linked(link: TabLink, localID: string): void {
     this.#link = link;
+    this.#localID = localID;
     this.#numbers = new TabNumbers();
     this.tell({ kind: 'link', link: link.number });
-    this.#departures.linked();
+    this.#departures.linked(localID);
   }
 
   unlinked(): void {
@@ -114,28 +124,67 @@ export class Tabs {
     // What was meant for another link comes again behind the attach to this one.
     if (copy === undefined || linkNumber !== this.#link?.number) return;
     if (this.#ownerOf.get(copy.tabID) !== tab) return;
+    if (copy.isOfAnother(this.#localID)) {
+      if (up.kind === 'attach') this.#forget(tab, copy);
+      return;
+    }
     const number = up.kind === 'attach' ? this.#numbers.give(copy.tabID) : this.#numbers.numberOf(copy.tabID);
     if (number === undefined) return;
     this.#link.send({ ...(up.kind === 'attach' ? copy.attach : up), tab: number });
   }
 
-  /** Takes an envelope of the server for one of the tabs. */
-  down({ tab: number, ...down }: DownEnvelope & { tab: number }): void {
+  /**
+   * Takes an envelope of the server for one of the tabs.
+   *
+   * @param madeBecause Why this browser had to begin a new session: only it knows.
+   * @param linkReason What this link tells in the place of the server's reason.
+   */
+  down(
+    { tab: number, ...rest }: DownEnvelope & { tab: number },
+    madeBecause?: OutcomeReason,
+    linkReason?: OutcomeReason,
+  ): void {
     const tabID = this.#numbers.tabOf(number);
     if (tabID === undefined || this.#link === undefined) return;
+    const down = rest as TabDown;
     if (this.#departures.has(tabID)) {
-      this.#departures.receive(tabID, down as TabDown);
+      this.#departures.receive(tabID, down);
       return;
     }
     const tab = this.#ownerOf.get(tabID);
-    tab?.copy?.receive(down as TabDown);
-    tab?.post({ kind: 'down', link: this.#link.number, envelope: down as TabDown });
+    if (tab?.copy === undefined) return;
+    tab.copy.receive(down);
+    if (down.kind === 'attached' && typeof down.outcome === 'object') {
+      const { outcome } = down;
+      tab.copy.localID = this.#localID;
+      const isNew = outcome.reason === 'new' || tab.hasLostSession;
+      tab.hasLostSession = false;
+      if (isNew && madeBecause !== undefined) {
+        down.outcome = { ...outcome, resumed: false, reason: madeBecause };
+      } else if (linkReason !== undefined && outcome.reason !== 'joined') {
+        down.outcome = { ...outcome, reason: linkReason };
+      }
+    }
+    tab.post({ kind: 'down', link: this.#link.number, envelope: down });
   }
 
   /** An envelope could not be sent: what follows it in the tab's stream waits for it. */
   dropped(number: number, code: string, message: string): void {
     const tabID = this.#numbers.tabOf(number);
     if (tabID !== undefined) this.#ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
+  }
+
+  /**
+   * The tab spoke with another session: what it has sent there must not be done again here. It is told as the server
+   * tells a tab that it has forgotten, and begins anew.
+   */
+  #forget(tab: TabPort, copy: StreamCopy): void {
+    tab.hasLostSession = true;
+    const { counter } = copy.attach;
+    const nothing = { received: 0, life: 0, timeMs: 0, lineage: [] };
+    const envelope: TabDown = { kind: 'attached', counter, outcome: 'forgotten', ...nothing };
+    copy.receive(envelope);
+    tab.post({ kind: 'down', link: this.#link!.number, envelope });
   }
 
   #attach(tab: TabPort, attach: TabUp & { kind: 'attach' }): void {

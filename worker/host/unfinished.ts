@@ -6,15 +6,15 @@ import { parseTabMessage } from './tab-message.ts';
 export interface Unfinished {
   /** WebSocket address of the server. */
   address: string;
-  /** Names the identity in this browser; `null` when the host had not found it yet. */
-  localID: string | null;
+  /** The identity in whose session the server has taken the stream up, if it has. */
+  localID: string | undefined;
   attach: TabAttach;
   /** In order. */
   ups: NumberedUp[];
 }
 
-export function unfinishedOf(copy: StreamCopy, address: string, localID: string | null): Unfinished {
-  return { address, localID, attach: { ...copy.attach, oldest: copy.oldest }, ups: copy.ups };
+export function unfinishedOf(copy: StreamCopy, address: string): Unfinished {
+  return { address, localID: copy.localID, attach: { ...copy.attach, oldest: copy.oldest }, ups: copy.ups };
 }
 
 /** Parses what came from another tab, where every script of the origin can speak. @returns What is understood of it. */
@@ -25,7 +25,7 @@ export function parseUnfinished(data: unknown): Unfinished[] {
 function parseOne(data: unknown): Unfinished | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
   const { address, localID, attach, ups } = data as Record<string, unknown>;
-  if (typeof address !== 'string' || (localID !== null && typeof localID !== 'string')) return undefined;
+  if (typeof address !== 'string' || (localID !== undefined && typeof localID !== 'string')) return undefined;
   const attachUp = parseUp(attach);
   if (attachUp?.kind !== 'attach' || !Array.isArray(ups)) return undefined;
   const numbered: NumberedUp[] = [];

@@ -1,4 +1,4 @@
-import type { KeyMaker } from './keyring.ts';
+import type { KeyMaker } from './key-proof.ts';
 import { generateSigningKey, signingKeyOf } from './web-crypto.ts';
 
 /** Identity keys of WebCrypto: the private half can never be read. */

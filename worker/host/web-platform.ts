@@ -34,8 +34,9 @@ function watchLock(lock: string, gone: () => void): () => void {
     .request(lock, { mode: 'shared', signal: controller.signal }, () => {
       if (!controller.signal.aborted) gone();
     })
-    .catch(() => {
-      // Aborted: nobody watches any more.
+    .catch((error: unknown) => {
+      // Aborted: nobody watches any more. Anything else must not go unnoticed: such a tab would stay for ever.
+      if (!controller.signal.aborted) throw error;
     });
   return () => {
     controller.abort();

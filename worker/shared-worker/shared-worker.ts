@@ -1,6 +1,8 @@
 import { Hub } from '../host/hub.ts';
 import { IdbKeyStore } from '../host/idb-key-store.ts';
-import { canKeepKeys } from '../host/keyring.ts';
+import { canKeepKeys } from '../host/key-proof.ts';
+import { hold, StorageLock } from '../host/storage-lock.ts';
+import type { HostAddress } from '../host/port-protocol.ts';
 import { webPlatform } from '../host/web-platform.ts';
 
 declare const self: SharedWorkerGlobalScope;
@@ -8,17 +10,22 @@ declare const self: SharedWorkerGlobalScope;
 // The page names the worker after the build.
 const platform = webPlatform('shared-worker', self.name);
 const store = new IdbKeyStore();
-const hub = new Hub({ ...platform, keyStore: store }, canKeepKeys({ ...platform, store }));
+const ready = canKeepKeys({ ...platform, store }).then(async (canServe) => {
+  if (canServe) await lock.take();
+  return canServe;
+});
+const isServing = (): Promise<void> => lock.settle();
+const hub = new Hub({ ...platform, keyStore: store, isServing }, ready);
+const own = { script: self.location.href, build: self.name, why: 'SharedWorker' };
+const lock = new StorageLock(hub.incarnation, own, (to) => {
+  // A tab that only knows this script starts it anew.
+  hub.standDown(to, () => {
+    self.close();
+  });
+});
 
 // Held as long as this worker lives: a tab that gets it knows that its host is dead, which no event tells.
-const alive = new Promise<void>((held, failed) => {
-  navigator.locks
-    .request(hub.incarnation, () => {
-      held();
-      return new Promise(() => undefined);
-    })
-    .catch(failed);
-});
+const alive = hold(hub.incarnation);
 
 self.onconnect = ({ ports: [port] }) => {
   if (port === undefined) return;
@@ -28,7 +35,8 @@ self.onconnect = ({ ports: [port] }) => {
     },
     () => {
       // Without the lock no tab could tell that this worker has died.
-      port.postMessage({ kind: 'refused', code: 'WEBGRAM_NO_HOST', message: 'no Web Lock can be held here' });
+      const moved: HostAddress = { script: '', build: '', why: 'the worker cannot hold a Web Lock' };
+      port.postMessage({ kind: 'moved', ...moved });
     },
   );
 };

@@ -1,6 +1,6 @@
 import { Hub } from '../hub.ts';
 import { IdbKeyStore } from '../idb-key-store.ts';
-import { canKeepKeys } from '../keyring.ts';
+import { canKeepKeys } from '../key-proof.ts';
 import { webPlatform } from '../web-platform.ts';
 import { FakeServer } from './fake-server.ts';
 import { FakeSession } from './fake-session.ts';

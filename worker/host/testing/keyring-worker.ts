@@ -1,7 +1,8 @@
 import { toBase64url } from 'webgram';
 import { IdbKeyStore } from '../idb-key-store.ts';
-import { canKeepKeys, Keyring } from '../keyring.ts';
-import type { Identity } from '../keyring.ts';
+import type { Identity } from '../identity.ts';
+import { canKeepKeys } from '../key-proof.ts';
+import { Keyring } from '../keyring.ts';
 import { webCrypto } from '../web-crypto.ts';
 import { webKeys } from '../web-keys.ts';
 import { answerCalls } from './worker-calls.ts';
@@ -22,11 +23,11 @@ const calls = {
   },
   async identity(): Promise<unknown> {
     identity = await keyring.identity(STORE_ID);
-    const { key, ...rest } = identity;
+    const { key, next: _next, ...rest } = identity;
     return { ...rest, publicKey: toBase64url(key.publicKey) };
   },
   async confirm(sessionID: number): Promise<void> {
-    await keyring.confirm(identity, sessionID, [identity.key.publicKey]);
+    await keyring.confirm(identity, identity.key, sessionID, [identity.key.publicKey]);
   },
   async signs(): Promise<boolean> {
     const data = webCrypto.randomBytes(40);

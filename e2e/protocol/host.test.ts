@@ -1,0 +1,231 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ClientState, SessionActive } from '../../client/state.ts';
+import type { Client } from '../../client/client.ts';
+import type { Conn } from '../../server/conn.ts';
+import type { ServerOptions } from '../../server/options.ts';
+import { MemoryStore } from '../../server/store/memory-store.ts';
+import { Scene } from '../../server/testing/scene.ts';
+import { signingKeyOf } from '../../worker/host/web-crypto.ts';
+import { NodeBrowser } from './testing/node-browser.ts';
+
+let scene: Scene;
+let browser: NodeBrowser;
+let conn: Conn;
+
+async function start(options: ServerOptions = {}): Promise<void> {
+  await scene.start(options);
+  scene.server.on('$session-active', (one) => {
+    conn = one;
+  });
+  scene.server.answer['login'] = (one, name) =>
+    one.login(name as string, { label: `${name as string}!`, picture: '/face.png' });
+  scene.server.answer['logout'] = (one) => one.logout();
+  scene.server.answer['who'] = (one) => [one.session.sessionID, one.session.account ?? null];
+  browser ??= new NodeBrowser(scene.server.address);
+}
+
+beforeEach(() => {
+  scene = new Scene();
+  browser = undefined as never;
+});
+
+afterEach(async () => {
+  browser.close();
+  await scene.close();
+});
+
+/** What a page saw of a client. */
+function watch(client: Client): { states: ClientState[]; active: SessionActive[]; notices: string[] } {
+  const seen = { states: [] as ClientState[], active: [] as SessionActive[], notices: [] as string[] };
+  client.on('$state', (state) => seen.states.push(state));
+  client.on('$session-active', (session) => seen.active.push(session));
+  client.on('$notice', ({ code }) => seen.notices.push(code));
+  return seen;
+}
+
+const names = (states: ClientState[]): string[] => states.map(({ name }) => name);
+
+describe('login', () => {
+  test('binds the account, replaces the key, and the page sees no interruption', async () => {
+    await start();
+    browser.start();
+    const [tab, other] = [browser.tab(), browser.tab()];
+    await Promise.all([tab.waitForSession(), other.waitForSession()]);
+    const [seen, seenByOther] = [watch(tab), watch(other)];
+    const [before] = await browser.identities();
+    const saved = browser.sockets.size;
+    expect(tab.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+
+    await tab.ask('login', 'alice');
+    expect(await tab.ask('who')).toEqual([1, 'alice']);
+    expect(await other.ask('who')).toEqual([1, 'alice']);
+    const alice = { sessionID: 1, account: 'alice', label: 'alice!', picture: '/face.png' };
+    expect(tab.identity).toEqual({ ...alice, storage: 'persistent' });
+    expect(other.identity).toEqual(tab.identity);
+    for (const { states, active } of [seen, seenByOther]) {
+      expect(names(states)).toEqual([]);
+      expect(active).toEqual([]);
+    }
+    expect(saved).toBe(1);
+    await expect.poll(() => browser.sockets.size).toBe(1);
+    expect(scene.server.connections.size).toBe(2);
+
+    const [after, ...more] = await browser.identities();
+    expect(more).toEqual([]);
+    expect(after).toMatchObject({ sessionID: 1, account: 'alice', localID: before!.localID });
+    expect(after).not.toHaveProperty('next');
+    expect(after!.publicKey).not.toEqual(before!.publicKey);
+    const old = signingKeyOf(before as never) as never;
+    expect(await scene.attempt({ key: old, sessionID: 1 })).toEqual({ kind: 'denied', code: 'renewed' });
+  });
+
+  test('lasts: the next run of the host has the new key, and knows the account', async () => {
+    await start();
+    browser.start();
+    const tab = browser.tab();
+    await tab.ask('login', 'alice');
+    browser.close();
+    browser.start();
+    const next = browser.tab();
+    expect(await next.waitForSession()).toMatchObject({ sessionID: 1, resumed: true, reason: 'resumed' });
+    expect(await next.ask('who')).toEqual([1, 'alice']);
+    expect(next.identity).toMatchObject({ account: 'alice' });
+  });
+
+  test('is followed by a logout, which the browser knows as well', async () => {
+    await start();
+    browser.start();
+    const tab = browser.tab();
+    await tab.ask('login', 'alice');
+    await tab.ask('logout');
+    expect(await tab.ask('who')).toEqual([1, null]);
+    expect(tab.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+    await expect.poll(() => browser.identities()).toMatchObject([{ sessionID: 1 }]);
+    expect((await browser.identities())[0]).not.toHaveProperty('account');
+  });
+
+  test('fails at once when the browser cannot keep another key, and nothing has changed', async () => {
+    await start();
+    const { disk } = browser;
+    let isFull = false;
+    browser.start({
+      keyStore: {
+        storage: 'persistent',
+        read: (prefix) => disk.read(prefix),
+        update: (prefix, change) =>
+          isFull
+            ? Promise.reject(new DOMException('full', 'QuotaExceededError'))
+            : disk.update(prefix, change),
+      },
+    });
+    const tab = browser.tab();
+    await tab.waitForSession();
+    isFull = true;
+    await expect(conn.login('alice')).rejects.toMatchObject({ code: 'WEBGRAM_CLOSED', retryable: true });
+    expect(await tab.ask('who')).toEqual([1, null]);
+    isFull = false;
+    await tab.ask('login', 'alice');
+    expect(await tab.ask('who')).toEqual([1, 'alice']);
+  });
+
+  test('can be repeated many times, by two at once as well', async () => {
+    await start();
+    browser.start();
+    const tab = browser.tab();
+    for (let i = 0; i < 10; i++) {
+      await Promise.all([tab.ask('login', `alice${i}`), tab.ask('who').catch(() => undefined)]);
+      expect(await tab.ask('who')).toEqual([1, `alice${i}`]);
+    }
+    expect(await browser.identities()).toHaveLength(1);
+    expect(scene.messages()).toEqual([]);
+  });
+
+  test('with an identity that lives in memory works as long as the host does', async () => {
+    await start();
+    browser.start({
+      keyStore: {
+        storage: 'persistent',
+        read: () => Promise.reject(new Error('unreadable')),
+        update: () => Promise.reject(new Error('unwritable')),
+      },
+    });
+    const tab = browser.tab();
+    await tab.ask('login', 'alice');
+    expect(await tab.ask('who')).toEqual([1, 'alice']);
+    expect(tab.identity).toMatchObject({ sessionID: 1, account: 'alice', storage: 'memory' });
+  });
+});
+
+describe('a link that is as old as it may get', () => {
+  test('is followed by the next before it ends: no message lost or doubled, no state seen', async () => {
+    await start({ limits: { maxLinkMs: 60, linkGraceMs: 2_000 } });
+    const counts: number[] = [];
+    const order: number[] = [];
+    scene.server.answer['add'] = async (one, n) => {
+      const count = ((one.sessionData['count'] as number | undefined) ?? 0) + 1;
+      one.sessionData['count'] = count;
+      order.push(n as number);
+      await one.save();
+      one.send('added', count);
+      return count;
+    };
+    let closed = 0;
+    scene.server.on('$closed', () => (closed += 1));
+    browser.start();
+    const tab = browser.tab();
+    await tab.waitForSession();
+    const seen = watch(tab);
+    tab.on('added', (count: number) => counts.push(count));
+    const until = performance.now() + 1_200;
+    const answers: Promise<unknown>[] = [];
+    let n = 0;
+    while (performance.now() < until) {
+      answers.push(tab.ask('add', ++n));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    const wanted = Array.from({ length: n }, (_, i) => i + 1);
+    expect(await Promise.all(answers)).toEqual(wanted);
+    await expect.poll(() => counts.length).toBe(n);
+    expect(counts).toEqual(wanted);
+    expect(order).toEqual(wanted);
+    expect(names(seen.states)).toEqual([]);
+    expect(seen.active).toEqual([]);
+    expect(seen.notices).toEqual([]);
+    expect(closed).toBe(0);
+    expect(scene.server.connections.size).toBe(1);
+    expect(scene.messages()).toEqual([]);
+  });
+});
+
+test('revoked while the page is open: the page is told why, and what it had sent is not done again', async () => {
+  scene.store = new MemoryStore();
+  await start();
+  const handled: unknown[] = [];
+  let isHeld = false;
+  scene.server.answer['slow'] = async (one, x) => {
+    isHeld = true;
+    await new Promise((resolve) => one.signal.addEventListener('abort', resolve));
+    handled.push([one.session.sessionID, x]);
+  };
+  browser.start();
+  const [tab, other] = [browser.tab(), browser.tab()];
+  await Promise.all([tab.waitForSession(), other.waitForSession()]);
+  const seen = watch(tab);
+  const seenByOther = watch(other);
+  const ask = expect(tab.ask('slow', 1)).rejects.toMatchObject({ code: 'WEBGRAM_GAP' });
+  await expect.poll(() => isHeld).toBe(true);
+  await scene.server.sessions.revoke(1);
+  await ask;
+  await expect.poll(() => seen.active).toHaveLength(1);
+  expect(seen.active[0]).toEqual({
+    sessionID: 2,
+    resumed: false,
+    reason: 'revoked',
+    gap: { sent: 1, received: 0 },
+  });
+  await expect.poll(() => seenByOther.active).toHaveLength(1);
+  expect(seenByOther.active[0]).toMatchObject({ sessionID: 2, resumed: false, reason: 'revoked' });
+  expect(handled).toEqual([[1, 1]]);
+  expect(await tab.ask('who')).toEqual([2, null]);
+  expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([2]);
+});

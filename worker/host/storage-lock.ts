@@ -1,0 +1,72 @@
+import type { HostAddress } from './port-protocol.ts';
+
+/** Web Lock of the host that serves the identities of this origin. */
+const SERVING = 'webgram-serving';
+/** What the names of those Web Locks begin with that tell where a host is. */
+const AT = 'webgram-at ';
+
+/**
+ * The right to serve the identities of this origin, which one host at a time has. The host that has started last has
+ * it: after a deploy that is the newest build. Each host takes it once, so that no two ever fight for it.
+ */
+export class StorageLock {
+  readonly #name: string;
+  readonly #lost: (to: HostAddress) => void;
+  #losing: Promise<void> | undefined;
+
+  /**
+   * @param incarnation Of this host.
+   * @param lost Called once another host has it, with where that is.
+   */
+  constructor(incarnation: string, own: HostAddress, lost: (to: HostAddress) => void) {
+    this.#name = AT + JSON.stringify([incarnation, own]);
+    this.#lost = lost;
+  }
+
+  /** Takes it from whoever has it. Resolves when it is taken. */
+  async take(): Promise<void> {
+    await hold(this.#name);
+    await this.#takeOver();
+  }
+
+  /** Settles when it is known whether another host has it, and `lost` was called if so. */
+  async settle(): Promise<void> {
+    // What the browser knows of a theft it has said before it answers this.
+    await navigator.locks.query();
+    await this.#losing;
+  }
+
+  #takeOver(): Promise<void> {
+    return hold(SERVING, { steal: true }, () => {
+      this.#losing = this.#giveUp();
+    });
+  }
+
+  async #giveUp(): Promise<void> {
+    const { held = [] } = await navigator.locks.query();
+    const names = held.map(({ name = '' }) => name);
+    const other = names.find((name) => name.startsWith(AT) && name !== this.#name);
+    // Who took it has died already.
+    if (other === undefined) await this.#takeOver();
+    else this.#lost((JSON.parse(other.slice(AT.length)) as [string, HostAddress])[1]);
+  }
+}
+
+/** Holds a lock as long as this worker lives. @param stolen Called when it was taken away. */
+export function hold(
+  name: string,
+  options: LockOptions = {},
+  stolen: () => void = () => undefined,
+): Promise<void> {
+  return new Promise((held, failed) => {
+    navigator.locks
+      .request(name, options, () => {
+        held();
+        return new Promise(() => undefined);
+      })
+      .catch((error: unknown) => {
+        failed(error);
+        stolen();
+      });
+  });
+}
