@@ -37,7 +37,7 @@ class TestPage {
   hosts: TestHost[];
   locks: string[] = [];
   /** What each search for a host was told. */
-  refusals: (string | undefined)[] = [];
+  moves: unknown[] = [];
 
   constructor(options: ClientOptions = {}, hosts = [host]) {
     this.hosts = hosts;
@@ -56,15 +56,10 @@ class TestPage {
     (this.port?.onmessage as (event: { data: unknown }) => void)({ data: message });
   }
 
-  /** The host says that it does not serve this page. */
-  refuse({ hub: { incarnation } }: TestHost, message: string, code = 'WEBGRAM_NO_HOST'): void {
-    this.hear({ kind: 'refused', incarnation, code, message });
-  }
-
   #environment(): TabEnvironment {
     return {
-      findHost: async (refusal) => {
-        this.refusals.push(refusal);
+      findHost: async (moved) => {
+        this.moves.push(moved);
         const found = this.hosts[0];
         if (found === undefined) throw new Error('none is left');
         const [mine, its] = portPair();
@@ -385,33 +380,32 @@ test('no host: the state says why, asks and waits reject, and sends are refused'
   await expect(client.ask('x')).rejects.toEqual(noHost);
 });
 
-test('a host that refuses is no host: another one is looked for, and told why', async () => {
+test('a host that serves nobody sends its tabs to another one, and says why', async () => {
   const other = new TestHost(server);
   alive(host, other);
   const page = new TestPage({}, [host, other]);
   await page.client.waitForHost();
   page.hosts.shift();
-  page.refuse(host, 'no keys here');
-  expect(page.client.state).toEqual({ name: 'connecting', attempt: 0 });
+  const moved = {
+    kind: 'moved',
+    incarnation: host.hub.incarnation,
+    script: '',
+    build: '',
+    why: 'no keys here',
+  };
+  page.hear(moved);
   await page.client.waitForSession();
-  expect(page.refusals).toEqual([undefined, 'no keys here']);
+  expect(page.moves).toEqual([undefined, moved]);
 });
 
-test('a second host that refuses is the end', async () => {
+test('a host that does not serve this tab is the end', async () => {
   const page = new TestPage();
   await page.client.waitForHost();
-  page.refuse(host, 'no keys here');
-  await until(() => page.refusals.length === 2, 'another search');
-  await page.client.waitForHost();
-  page.refuse(host, 'nor here');
-  expect(page.client.state).toEqual({ name: 'closed', code: 'WEBGRAM_NO_HOST', reason: 'nor here' });
-});
-
-test('a host that has too many tabs already is the end: a second one would fight it', async () => {
-  const page = new TestPage();
-  await page.client.waitForHost();
-  page.refuse(host, 'too many', 'WEBGRAM_TOO_MANY');
-  expect(page.client.state).toMatchObject({ name: 'closed', reason: 'too many' });
+  const { incarnation } = host.hub;
+  page.hear({ kind: 'refused', incarnation, code: 'WEBGRAM_TOO_MANY_TABS', message: 'too many' });
+  const code = 'WEBGRAM_TOO_MANY_TABS';
+  expect(page.client.state).toEqual({ name: 'closed', code, reason: 'too many' });
+  await expect(page.client.ask('x')).rejects.toMatchObject({ code });
 });
 
 test('without a document it is inert', async () => {

@@ -1,6 +1,7 @@
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
+import { hold, StorageLock } from '../../worker/host/storage-lock.ts';
 import { webPlatform } from '../../worker/host/web-platform.ts';
 import type { HostPort } from '../environment.ts';
 import { localPorts } from './local-port.ts';
@@ -23,12 +24,21 @@ export class Leader {
 
   /**
    * @param build Names the build.
-   * @param deposed Another tab says that this one is dead.
+   * @param over Another tab says that this one is dead, or another host serves the storage.
    */
-  static async start(build: string, deposed: () => void): Promise<Leader> {
-    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore() });
-    const resign = await holdLock(hub.incarnation, deposed);
-    return new Leader(hub, resign);
+  static async start(build: string, over: () => void): Promise<Leader> {
+    const isServing = (): Promise<void> => storage.settle();
+    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore(), isServing });
+    const own = { script: '', build, why: 'a tab of this browser is the host' };
+    const storage = new StorageLock(hub.incarnation, own, (to) => {
+      hub.standDown(to, over);
+    });
+    const resign = await hold(hub.incarnation, {}, over);
+    await storage.take();
+    return new Leader(hub, () => {
+      storage.release();
+      resign();
+    });
   }
 
   /** Returns a port for a client of this page. Its `welcome` is on its way. */
@@ -68,19 +78,4 @@ export class Leader {
     for (const channel of this.#ports.values()) channel.close();
     this.#resign();
   }
-}
-
-function holdLock(name: string, deposed: () => void): Promise<() => void> {
-  return new Promise((resolve, reject) => {
-    let isHeld = false;
-    navigator.locks
-      .request(name, () => {
-        isHeld = true;
-        return new Promise<void>(resolve);
-      })
-      .catch((error: unknown) => {
-        if (isHeld) deposed();
-        else reject(error as Error);
-      });
-  });
 }

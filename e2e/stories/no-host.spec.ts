@@ -70,7 +70,7 @@ function refusingWorker(): string {
   return `onconnect = ({ ports: [port] }) => {
     const say = (message) => port.postMessage({ incarnation: 'webgram-host-x', ...message })
     port.onmessage = ({ data }) => {
-      if (data.kind === 'hello') say({ kind: 'refused', code: 'WEBGRAM_NO_HOST', message: 'cannot keep a key here' })
+      if (data.kind === 'hello') say({ kind: 'moved', script: '', build: '', why: 'the worker cannot keep a key here' })
     }
     say({ kind: 'welcome', protocol: 1, build: self.name, host: { kind: 'shared-worker' } })
   }`;

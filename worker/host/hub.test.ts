@@ -314,9 +314,9 @@ test('nothing that a page posts disturbs the host', async () => {
 
 test('refuses a page that speaks another port protocol, and more tabs than the limit', async () => {
   const other = host.tab('other', { protocol: 2 });
-  expect(other.of('refused')[0]).toMatchObject({ code: 'WEBGRAM_NO_HOST' });
+  expect(other.of('refused')[0]).toMatchObject({ code: 'WEBGRAM_VERSION_SKEW' });
   for (let i = 0; i < 256; i++) host.tab(`tab${i}`);
-  expect(host.tab('one too many').of('refused')[0]).toMatchObject({ code: 'WEBGRAM_NO_HOST' });
+  expect(host.tab('one too many').of('refused')[0]).toMatchObject({ code: 'WEBGRAM_TOO_MANY_TABS' });
 });
 
 test('closes the socket 30 s after the last tab has gone, and opens it again with the next', async () => {

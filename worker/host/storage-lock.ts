@@ -13,6 +13,8 @@ export class StorageLock {
   readonly #name: string;
   readonly #lost: (to: HostAddress) => void;
   #losing: Promise<void> | undefined;
+  /** Let go what is held. */
+  readonly #releases: (() => void)[] = [];
 
   /**
    * @param incarnation Of this host.
@@ -25,8 +27,13 @@ export class StorageLock {
 
   /** Takes it from whoever has it. Resolves when it is taken. */
   async take(): Promise<void> {
-    await hold(this.#name);
+    this.#releases.push(await hold(this.#name));
     await this.#takeOver();
+  }
+
+  /** Lets it go: this host has ended, and what runs it lives on. */
+  release(): void {
+    for (const release of this.#releases) release();
   }
 
   /** Settles when it is known whether another host has it, and `lost` was called if so. */
@@ -36,10 +43,11 @@ export class StorageLock {
     await this.#losing;
   }
 
-  #takeOver(): Promise<void> {
-    return hold(SERVING, { steal: true }, () => {
+  async #takeOver(): Promise<void> {
+    const release = await hold(SERVING, { steal: true }, () => {
       this.#losing = this.#giveUp();
     });
+    this.#releases.push(release);
   }
 
   async #giveUp(): Promise<void> {
@@ -52,21 +60,22 @@ export class StorageLock {
   }
 }
 
-/** Holds a lock as long as this worker lives. @param stolen Called when it was taken away. */
+/** Holds a lock. @param stolen Called when it was taken away. @returns Lets it go. */
 export function hold(
   name: string,
   options: LockOptions = {},
   stolen: () => void = () => undefined,
-): Promise<void> {
+): Promise<() => void> {
   return new Promise((held, failed) => {
+    let isHeld = false;
     navigator.locks
       .request(name, options, () => {
-        held();
-        return new Promise(() => undefined);
+        isHeld = true;
+        return new Promise<void>(held);
       })
       .catch((error: unknown) => {
-        failed(error);
-        stolen();
+        if (isHeld) stolen();
+        else failed(error);
       });
   });
 }
