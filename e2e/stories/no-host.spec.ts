@@ -1,5 +1,5 @@
-import type { BrowserContext } from '@playwright/test';
-import { stateOf } from '../kit/page.ts';
+import type { BrowserContext, Page } from '@playwright/test';
+import { stateOf, statsOf, waitForSession } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 
 const WORKER = '**/.well-known/webgram/worker-*.js';
@@ -59,10 +59,14 @@ test('without any host the client says so by name, and the page shows it', async
 });
 
 async function withoutHosts(context: BrowserContext): Promise<void> {
-  await context.addInitScript(() => {
+  await withoutWorker(context);
+  await context.route(LEADER_TAB, (route) => route.fulfill({ status: 404 }));
+}
+
+async function withoutWorker(where: BrowserContext | Page): Promise<void> {
+  await where.addInitScript(() => {
     Reflect.deleteProperty(globalThis, 'SharedWorker');
   });
-  await context.route(LEADER_TAB, (route) => route.fulfill({ status: 404 }));
 }
 
 /** Says what ours says in WebKitGTK, where no worker can keep a key. */
@@ -75,3 +79,24 @@ function refusingWorker(): string {
     say({ kind: 'welcome', protocol: 1, build: self.name, host: { kind: 'shared-worker' } })
   }`;
 }
+
+test('where only some pages can have a worker, all come together at one host @shared-worker', async ({
+  context,
+  wire,
+}) => {
+  const able = await openTab(context, wire.url);
+  expect(await able.evaluate(() => webgram.client!.host!.kind)).toBe('shared-worker');
+  const unable = await context.newPage();
+  await withoutWorker(unable);
+  await unable.goto(wire.url);
+  expect(await waitForSession(unable)).toMatchObject({ sessionID: 1 });
+  await expect.poll(() => able.evaluate(() => webgram.client!.host!.kind)).toBe('leader-tab');
+  for (const page of [able, unable])
+    expect(await page.evaluate(() => webgram.client!.ask('incr', 1))).toBe(2);
+  await expect.poll(() => statsOf(able)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
+
+  // The one that leads goes; the other has a worker again, or leads itself.
+  await unable.close();
+  expect(await able.evaluate(() => webgram.client!.with({ timeoutMs: 30_000 }).ask('incr', 2))).toBe(3);
+  await expect.poll(() => statsOf(able)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+});
