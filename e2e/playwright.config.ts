@@ -9,7 +9,7 @@ import { CHROMIUM_ARGS, findChromium, findFirefox } from './engines/find.mjs';
  */
 export default defineConfig<HostOptions>({
   testDir: '.',
-  testMatch: '**/*.spec.ts',
+  testMatch: 'stories/**/*.spec.ts',
   outputDir: '../test-results/e2e',
   forbidOnly: process.env['CI'] !== undefined,
   retries: 0,
@@ -19,6 +19,8 @@ export default defineConfig<HostOptions>({
   reporter: [['line'], ['json', { outputFile: '../test-results/e2e.json' }]],
   use: { trace: 'retain-on-failure' },
   projects: [
+    // Not driven by Playwright itself: e2e/webkit says why some stories are told anew there.
+    { name: 'webkit', testMatch: 'webkit/**/*.spec.ts' },
     { name: 'chromium', grepInvert: /@firefox|@leader-tab/, use: chromiumUse() },
     { name: 'firefox', grepInvert: /@chromium|@leader-tab/, use: firefoxUse() },
     {

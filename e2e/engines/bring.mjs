@@ -7,12 +7,12 @@ import { DEBIAN_PACKAGES, findPython, missingEngines } from './find.mjs';
  * Brings the browsers and the Python package that tests need: by apt-get on Debian and its kin when we are root, otherwise it says
  * what to do.
  *
- * @returns {('chromium' | 'firefox')[]} The engines that are still missing.
+ * @returns {import('./find.mjs').Engine[]} The engines that are still missing.
  */
 export function bringEngines() {
   const missing = [...missingEngines(), ...missingPython()];
   if (missing.length === 0) return [];
-  const packages = missing.map((what) => DEBIAN_PACKAGES[what]);
+  const packages = missing.flatMap((what) => DEBIAN_PACKAGES[what].split(' '));
   if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
     console.log(`bringing ${packages.join(' and ')} by apt-get, once`);
     aptGet('update', '-qq');

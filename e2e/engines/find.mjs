@@ -17,6 +17,7 @@ export const CHROMIUM_ARGS = [
 export const DEBIAN_PACKAGES = {
   chromium: 'chromium',
   firefox: 'firefox-esr',
+  webkit: 'webkit2gtk-driver xvfb xauth',
   python: 'python3-cryptography',
 };
 
@@ -59,12 +60,29 @@ export function findFirefox() {
   return own === undefined ? undefined : { executablePath: own };
 }
 
-/** @returns {('chromium' | 'firefox')[]} The engines that are not on this machine. */
+/**
+ * WebKitGTK, by its WebDriver; its MiniBrowser shows pages, and needs a display.
+ *
+ * @returns {{ driver: string, browser: string } | undefined} Paths of both; `undefined` when one is missing, or `xvfb-run`.
+ */
+export function findWebKit() {
+  const driver = firstExisting(['/usr/bin/WebKitWebDriver']);
+  const browser = firstExisting(
+    ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/webkit2gtk-4.1/MiniBrowser`),
+  );
+  if (driver === undefined || browser === undefined || !existsSync('/usr/bin/xvfb-run')) return undefined;
+  return { driver, browser };
+}
+
+/** @typedef {'chromium' | 'firefox' | 'webkit'} Engine */
+
+/** @returns {Engine[]} The engines that are not on this machine. */
 export function missingEngines() {
-  /** @type {('chromium' | 'firefox')[]} */
+  /** @type {Engine[]} */
   const missing = [];
   if (findChromium() === undefined) missing.push('chromium');
   if (findFirefox() === undefined) missing.push('firefox');
+  if (findWebKit() === undefined) missing.push('webkit');
   return missing;
 }
 

@@ -16,6 +16,13 @@ const CI = !['', '0', 'false', undefined].includes(process.env['CI']);
 /** No check takes longer than this, in ms; what hangs is ended and counts as failed. */
 const MAX_STAGE_MS = 15 * 60_000;
 
+/** Of Playwright's configuration, by engine. */
+const PROJECTS = {
+  chromium: ['chromium', 'chromium-leader-tab'],
+  firefox: ['firefox', 'firefox-leader-tab'],
+  webkit: ['webkit'],
+};
+
 /** @type {Row[]} */
 const rows = [];
 /** @type {import('node:child_process').ChildProcess | undefined} */
@@ -52,10 +59,10 @@ if (!missing.includes('chromium')) await vitest('browser');
 if (await check('build', 'npm', ['run', '--silent', 'build', '--', '--logLevel', 'warn'])) {
   await check('size', 'npm', ['run', '--silent', 'size']);
   await vitest('built');
-  const engines = /** @type {const} */ (['chromium', 'firefox']).filter(
+  const engines = /** @type {const} */ (['chromium', 'firefox', 'webkit']).filter(
     (engine) => !missing.includes(engine),
   );
-  if (engines.length > 0) await playwright(engines);
+  if (engines.length > 0) await playwright(engines.flatMap((engine) => PROJECTS[engine]));
 } else {
   rows.push({ name: 'e2e', count: { passed: 0, failed: 1, skipped: 0 }, seconds: 0, note: 'not built' });
 }
@@ -89,10 +96,10 @@ async function vitest(project) {
   rows.push(row(project, ok, seconds, countVitest(readJson(file))));
 }
 
-/** @param {string[]} engines */
-async function playwright(engines) {
-  const projects = engines.map((engine) => `--project=${engine}`);
-  const args = ['playwright', 'test', '-c', 'e2e/playwright.config.ts', ...projects];
+/** @param {string[]} projects */
+async function playwright(projects) {
+  const options = projects.map((project) => `--project=${project}`);
+  const args = ['playwright', 'test', '-c', 'e2e/playwright.config.ts', ...options];
   const { ok, seconds } = await run('e2e', 'npx', ['--no-install', ...args]);
   rows.push(row('e2e', ok, seconds, countPlaywright(readJson('test-results/e2e.json'))));
 }
