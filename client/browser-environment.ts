@@ -8,7 +8,7 @@ export function browserEnvironment(address: string, worker?: string | URL): TabE
 
 function holdLock(name: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
-    if (!isSecureContext) throw new Error('the page must come over https or from localhost');
+    if (!isSecureContext) throw new Error('this needs https or localhost');
     // Held until the promise is settled, which is what its caller gets to do.
     navigator.locks.request(name, () => new Promise<void>(resolve)).catch(reject);
   });

@@ -151,10 +151,10 @@ export class Hub {
   }
 
   #keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock, pins } = this.#platform;
+    const { keyStore, keys, crypto, clock } = this.#platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs(), pins });
+      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
       this.#keyrings.set(address, keyring);
     }
     return keyring;

@@ -1,4 +1,4 @@
-import { toBase64url, unreachable } from 'webgram';
+import { ClientRenewal, toBase64url, unreachable } from 'webgram';
 import type {
   Bytes,
   ByeEnvelope,
@@ -14,13 +14,12 @@ import type {
 } from 'webgram';
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
-import { KeyRenewal } from './key-renewal.ts';
 import type { Keyring } from './keyring.ts';
 import { Link } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
-import { parseProfile } from './profile.ts';
+import { readProfile } from './profile.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { TabPort } from './tab-port.ts';
@@ -65,7 +64,7 @@ interface Attempt {
   /** Both are there once the proof is made. */
   identity?: Identity;
   key?: SigningKey;
-  renewal?: KeyRenewal;
+  renewal?: ClientRenewal;
 }
 
 /**
@@ -148,7 +147,7 @@ export class IdentityLink {
 
   /** The application accepts the server's key that was refused at the last try. */
   acceptServerKey(): void {
-    if (this.#refusedKey === undefined || this.#options.keyring.hasBuiltInPins) return;
+    if (this.#refusedKey === undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
     this.#apply({ name: 'retry', nowMs: this.#nowMs() });
@@ -184,18 +183,10 @@ export class IdentityLink {
 
   /** Opens the link that is to follow the current one, which lives on until the other is up. */
   #openSuccessor(): void {
-    const { clock } = this.#options.platform;
     this.#cancelSuccession();
     const current = this.#current;
     // A newer link would end the renewal. The server ends this one in a while, and then the next follows.
-    if (current === undefined || current.renewal !== undefined) return;
-    try {
-      this.#successor = this.#attempt();
-    } catch {
-      this.#cancelSuccession = clock.after(SUCCESSOR_RETRY_MS, () => {
-        this.#openSuccessor();
-      });
-    }
+    if (current !== undefined && current.renewal === undefined) this.#successor = this.#attempt();
   }
 
   #dropSuccessor(): void {
@@ -282,16 +273,15 @@ export class IdentityLink {
     const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
     const pins = await keyring.pins();
-    if (pins.some(isServerKey) || (pins.length === 0 && !keyring.hasBuiltInPins)) return true;
+    if (pins.length === 0 || pins.some(isServerKey)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
-    const message = `The server at ${this.address} has another key than the one that this browser has seen there.`;
-    const isLocal = isLoopback(this.address) && !keyring.hasBuiltInPins;
+    const isLocal = isLoopback(this.address);
     this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_SERVER_KEY_CHANGED',
-      message: isLocal
-        ? `${message} On this machine it is accepted, with a new identity.`
-        : `${message} Nothing was sent to it.`,
+      message: `The server at ${this.address} has another key than before: ${
+        isLocal ? 'accepted on this machine, with a new identity' : 'nothing was sent to it'
+      }.`,
     });
     if (!isLocal) return false;
     this.#acceptedKey = serverKey;
@@ -346,27 +336,28 @@ export class IdentityLink {
       case 'renew': {
         // A newer link would end the renewal.
         this.#dropSuccessor();
-        const renewal = new KeyRenewal(envelope, {
-          exporter,
-          publicKey: key.publicKey,
-          prepareNext: () => keyring.prepareNext(identity),
-          send: (answer) => {
-            link.send(answer);
-          },
-        });
+        const renewal = new ClientRenewal(envelope, { exporter, publicKey: key.publicKey });
         attempt.renewal = renewal;
-        renewal.answer().catch(() => {
-          this.#giveUp(attempt, 'this browser cannot keep another key');
-        });
+        keyring
+          .prepareNext(identity)
+          .then((next) => renewal.answer(next))
+          .then(
+            (answer) => {
+              link.send(answer);
+            },
+            () => {
+              this.#giveUp(attempt, 'this browser cannot keep another key');
+            },
+          );
         break;
       }
       case 'renew-ok':
-        if (attempt.renewal === undefined) throw new Error('no renewal is open');
-        attempt.renewal.receiveOk(envelope);
+        // One that nobody waits for changes nothing.
+        attempt.renewal?.receiveOk(envelope);
         break;
       case 'profile':
         // Told at once, whatever the disk does.
-        void keyring.note(identity, parseProfile(envelope));
+        void keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
       default:
@@ -498,7 +489,7 @@ export class IdentityLink {
     this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_FORKED',
-      message: 'A copy of this identity is in use somewhere else.',
+      message: 'a copy of this identity is in use',
     });
     this.#wait('forked', Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS));
   }

@@ -41,7 +41,7 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       return { kind: 'up', link, envelope: parseTabUp(envelope) };
     }
     case 'wake':
-    case 'accept-server-key':
+    case 'accept-key':
     case 'close':
       return { kind: data['kind'] };
     case 'pong':
