@@ -83,8 +83,6 @@ export class Hub {
    */
   standDown(address: HostAddress, finished: () => void): void {
     this.#successor = { address, finished };
-    this.#linkOf.clear();
-    this.#activeAt.clear();
     for (const identityLink of this.#identityLinks) identityLink.standDown(address);
     if (this.#identityLinks.size === 0) finished();
   }

@@ -243,7 +243,7 @@ export class IdentityLink {
       this.#refusedKey = hello.serverKey;
       throw new Error('server-key-changed');
     }
-    const identity = await this.#choose(toBase64url(hello.storeID));
+    const identity = await this.#choose(toBase64url(hello.storeID), attempt === this.#successor);
     const key = keyToTry(identity);
     attempt.identity = identity;
     attempt.key = key;
@@ -255,7 +255,7 @@ export class IdentityLink {
     return { key, intent };
   }
 
-  async #choose(storeID: string): Promise<Identity> {
+  async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
     const { keyring, fresh } = this.#options;
     const because = this.#freshBecause;
     let identity = this.#identity;
@@ -263,7 +263,8 @@ export class IdentityLink {
       this.#identity = identity = await keyring.identity(storeID, because);
       this.#freshBecause = undefined;
     }
-    if (fresh || because !== undefined) return identity;
+    // Nor is the session changed while a link is up.
+    if (fresh || because !== undefined || isSuccessor) return identity;
     if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
     return this.#trial ?? identity;
   }
@@ -346,7 +347,7 @@ export class IdentityLink {
               link.send(answer);
             },
             () => {
-              this.#giveUp(attempt, 'this browser cannot keep another key');
+              this.#giveUp(attempt, 'this browser cannot keep a key here');
             },
           );
         break;
@@ -390,8 +391,7 @@ export class IdentityLink {
         this.#saidBye(attempt, end.bye);
         break;
       case 'failed':
-        if (this.#adoptSuccessor()) break;
-        this.#wait(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
+        this.#goOn(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
         break;
       default:
         unreachable(end);
@@ -399,15 +399,15 @@ export class IdentityLink {
   }
 
   #saidBye({ identity, renewal }: Attempt, { reason, args }: ByeEnvelope): void {
+    if (identity === undefined) return;
     switch (reason) {
       case 'revoked':
         this.#dropSuccessor();
-        if (identity === undefined) this.#wait(reason);
-        else void this.#ended(identity, 'revoked');
+        void this.#ended(identity, reason);
         break;
       case 'renewed':
         // Without the renew-ok it is open which key is good, and both are tried.
-        if (identity !== undefined && renewal?.isDone) void this.#options.keyring.renewed(identity);
+        if (renewal?.isDone) void this.#options.keyring.renewed(identity);
         this.#resume();
         break;
       case 'age':
@@ -419,9 +419,13 @@ export class IdentityLink {
         break;
       default: {
         const hintMs = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
-        if (!this.#adoptSuccessor()) this.#wait(reason, hintMs);
+        this.#goOn(reason, hintMs);
       }
     }
+  }
+
+  #goOn(reason: string, minimumMs: number): void {
+    if (!this.#adoptSuccessor()) this.#wait(reason, minimumMs);
   }
 
   /** The current link has gone and the next is under way already. */
@@ -441,18 +445,15 @@ export class IdentityLink {
       end.name === 'denied' && identity !== undefined && judge(identity, end.code) === 'other-key';
     // Whatever else the server says it says again to the link that follows the current one.
     const delayMs = isOtherTry ? 0 : SUCCESSOR_RETRY_MS;
-    if (end.name === 'denied' && identity?.isAside && !isOtherTry) {
-      this.#trial = undefined;
-      void this.#options.keyring.denied(identity, end.code);
-    }
     this.#cancelSuccession = this.#options.platform.clock.after(delayMs, () => {
       this.#openSuccessor();
     });
   }
 
   async #denied({ identity }: Attempt, code: DenialCode): Promise<void> {
-    if (identity === undefined) this.#wait(code);
-    else if (judge(identity, code) === 'other-key') this.#openIfWanted();
+    // There is no denial without one.
+    if (identity === undefined) return;
+    if (judge(identity, code) === 'other-key') this.#openIfWanted();
     else await this.#ended(identity, code);
   }
 
@@ -565,7 +566,7 @@ function linkState(state: ReconnectState): LinkState {
     case 'waiting':
       return { name: 'waiting', retryAtMs: state.retryAtMs, reason: state.reason };
     case 'denied':
-      return { name: 'denied', reason: state.reason };
+      return state;
     default:
       return unreachable(state);
   }

@@ -88,13 +88,23 @@ export class Keyring {
    * Forgets those that were set aside more than 30 days ago.
    */
   async setAsideToTry(storeID: string): Promise<Identity | undefined> {
-    const records = await this.#read();
-    if (records === undefined || this.#asideWrites(records, storeID).writes.length === 0) return undefined;
+    const nowMs = this.#options.nowMs();
     let due: IdentityRecord | undefined;
-    await this.#write((now) => {
-      const aside = this.#asideWrites(now, storeID);
-      due = aside.due;
-      return aside.writes;
+    await this.#write((records) => {
+      const writes: Write[] = [];
+      for (const [name, value] of records) {
+        const record = ownIdentityRecord(value);
+        if (record?.setAside === undefined) continue;
+        const { reason, atMs, triedAtMs = atMs } = record.setAside;
+        // The wall clock may have been set.
+        const isDue = reason === 'unknown' && Math.abs(nowMs - triedAtMs) >= TRY_ASIDE_MS;
+        if (nowMs - atMs > KEEP_ASIDE_MS) writes.push([name, undefined]);
+        else if (isDue && record.storeID === storeID && due === undefined) {
+          due = record;
+          writes.push([name, { ...record, setAside: { ...record.setAside, triedAtMs: nowMs } }]);
+        }
+      }
+      return writes;
     });
     const identity = due && (await this.#usable(due, undefined));
     return identity && { ...identity, isAside: true };
@@ -125,7 +135,7 @@ export class Keyring {
         const kept = record && nextKeyOf(record);
         key = kept && (await provenKey(this.#options, kept));
         // Not kept, or not as it was; or another host has changed this identity.
-        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error('not kept');
+        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error();
       }
     }
     identity.next = key;
@@ -164,9 +174,8 @@ export class Keyring {
   /** Notes what the server says of the user. */
   async note(identity: Identity, profile: Profile): Promise<void> {
     identity.profile = profile;
-    if (!identity.isStored) return;
     const name = this.#nameOf(identity);
-    await this.#writeIfNeeded((now) => {
+    await this.#write((now) => {
       const record = ownIdentityRecord(now.get(name));
       if (record === undefined) return [];
       const isKnown = JSON.stringify(record.profile ?? {}) === JSON.stringify(profile);
@@ -179,10 +188,9 @@ export class Keyring {
    * aside. The next call of `identity` makes a new one.
    */
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
-    const { storeID, isStored, isAside } = identity;
+    const { storeID, isAside } = identity;
     if (!isAside) this.#replacedBecause.set(storeID, REASON_OF_DENIAL[denial]);
     if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
-    if (!isStored) return;
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
     else await this.#write(() => [[this.#nameOf(identity), undefined]]);
   }
@@ -270,7 +278,7 @@ export class Keyring {
     identity.isAside = false;
     if (!identity.isStored) return;
     const winner = identity.key.publicKey;
-    await this.#writeIfNeeded((now) => {
+    await this.#write((now) => {
       const writes = this.#pinWrites(now, identity, isAside, pins);
       const name = this.#nameOf(identity);
       const record = ownIdentityRecord(now.get(name));
@@ -308,31 +316,6 @@ export class Keyring {
     this.#inMemory.set(identity.storeID, identity);
   }
 
-  /** What is due of the identities that were set aside, and what is to be written for it. */
-  #asideWrites(
-    records: ReadonlyMap<string, unknown>,
-    storeID: string,
-  ): { due: IdentityRecord | undefined; writes: Write[] } {
-    const nowMs = this.#options.nowMs();
-    const writes: Write[] = [];
-    let due: IdentityRecord | undefined;
-    for (const [name, value] of records) {
-      const record = ownIdentityRecord(value);
-      if (record?.setAside === undefined) continue;
-      const { reason, atMs, triedAtMs = atMs } = record.setAside;
-      if (nowMs - atMs > KEEP_ASIDE_MS) {
-        writes.push([name, undefined]);
-        continue;
-      }
-      // The wall clock may have been set.
-      const isDue = reason === 'unknown' && Math.abs(nowMs - triedAtMs) >= TRY_ASIDE_MS;
-      if (!isDue || record.storeID !== storeID || due !== undefined) continue;
-      due = record;
-      writes.push([name, { ...record, setAside: { reason, atMs, triedAtMs: nowMs } satisfies SetAside }]);
-    }
-    return { due, writes };
-  }
-
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
     const key = this.#nameOf({ storeID, localID });
     await this.#write((now) => {
@@ -345,13 +328,6 @@ export class Keyring {
 
   #nameOf({ storeID, localID }: { storeID: string; localID: string }): string {
     return identityKey(this.#options.address, storeID, localID);
-  }
-
-  /** Spares the store a durable write that would change nothing. */
-  async #writeIfNeeded(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
-    const records = await this.#read();
-    if (records !== undefined && change(records).length === 0) return;
-    await this.#write(change);
   }
 
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {

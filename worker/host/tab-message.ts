@@ -58,7 +58,7 @@ function parseTabUp(envelope: Record<string, unknown>): TabUp {
   ) as UpEnvelope & {
     tab: number;
   };
-  if (!TAB_KINDS.has(up.kind)) throw new TypeError('this kind does not concern a tab');
+  if (!TAB_KINDS.has(up.kind)) throw new TypeError();
   return up as TabUp;
 }
 
