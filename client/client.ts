@@ -300,7 +300,7 @@ export class Client<A extends AppShape = AnyApp> {
    * It is tried again at once. Nothing happens when no key was refused.
    */
   acceptServerKey(): void {
-    this.#host?.post({ kind: 'accept-server-key' });
+    this.#host?.post({ kind: 'accept-key' });
   }
 
   /**

@@ -43,7 +43,7 @@ async function settled(scene: CrashScene, tab: Tab, account: string): Promise<vo
   await expect.poll(() => tab.identity?.account, PATIENCE).toBe(account);
   await expect
     .poll(async () => (await scene.browser.identities())[0], PATIENCE)
-    .toMatchObject({ account, sessionID: 1 });
+    .toMatchObject({ profile: { account }, sessionID: 1 });
 }
 
 /** One key is good, the one that the browser has; it is the new one exactly when the account is bound. */

@@ -35,13 +35,13 @@ export function isRenewal({ what }: IdentityEnvelope): boolean {
  *
  * @throws {WebgramError} `WEBGRAM_BAD_FRAME` for any other `what` or shape.
  */
-export function parseRenewal({ what, args }: IdentityEnvelope): RenewalWord {
+export function parseRenewal(envelope: IdentityEnvelope): RenewalWord {
+  const { what, args } = envelope;
   const [renewID, publicKey, signature] = args;
   switch (what) {
     case 'renew':
     case 'renew-ok':
-      exactly(args, 1);
-      return { what, renewID: parseBytes(renewID, RENEW_ID_BYTES, 'renewID') };
+      return { what, renewID: parseRenewID(envelope) };
     case 'renew-key': {
       exactly(args, 3);
       const point = parseBytes(publicKey, POINT_BYTES, "C'");
@@ -77,7 +77,7 @@ export interface RenewalParts {
 export function renewInput({ exporter, renewID, publicKey, nextPublicKey }: RenewalParts): Bytes {
   const lengths = [exporter, renewID, publicKey, nextPublicKey].map((part) => part.length);
   if (String(lengths) !== String([EXPORTER_BYTES, RENEW_ID_BYTES, POINT_BYTES, POINT_BYTES])) {
-    throw new RangeError(`the parts of a renewal must have 32, 16, 65 and 65 bytes, got ${String(lengths)}`);
+    throw new RangeError(`parts of a renewal have ${String(lengths)} bytes`);
   }
   return concat(utf8('webgram-sessions/2 renew\0'), exporter, renewID, publicKey, nextPublicKey);
 }
@@ -189,21 +189,24 @@ export interface ClientRenewalOptions {
 export class ClientRenewal {
   readonly #options: ClientRenewalOptions;
   readonly #renewID: Bytes;
-  #isAnswered = false;
-  #isDone = false;
+  #state: 'asked' | 'answered' | 'done' = 'asked';
 
   /** @throws {WebgramError} `WEBGRAM_BAD_FRAME` unless the envelope is a `renew`. */
   constructor(envelope: IdentityEnvelope, options: ClientRenewalOptions) {
-    const word = parseRenewal(envelope);
-    if (word.what !== 'renew') throw bad('a renewal must begin with renew');
-    this.#renewID = word.renewID;
+    if (envelope.what !== 'renew') throw bad('a renewal must begin with renew');
+    this.#renewID = parseRenewID(envelope);
     this.#options = options;
+  }
+
+  /** The server has said that the next key stands in the place of the old one. */
+  get isDone(): boolean {
+    return this.#state === 'done';
   }
 
   /** Returns the `renew-key` for a key that has been stored. */
   async answer(next: SigningKey): Promise<IdentityEnvelope> {
-    if (this.#isAnswered) throw new TypeError('answer() must be called once');
-    this.#isAnswered = true;
+    if (this.#state !== 'asked') throw new TypeError('answer() must be called once');
+    this.#state = 'answered';
     const input = renewInput({ ...this.#options, renewID: this.#renewID, nextPublicKey: next.publicKey });
     const signature = await next.sign(input);
     return renewalEnvelope({
@@ -220,11 +223,17 @@ export class ClientRenewal {
    * @throws {WebgramError} `WEBGRAM_BAD_FRAME` for any other envelope, and before the key has been sent.
    */
   receiveOk(envelope: IdentityEnvelope): void {
-    const word = parseRenewal(envelope);
-    const isOurs = word.what === 'renew-ok' && toBase64url(word.renewID) === toBase64url(this.#renewID);
-    if (!isOurs || !this.#isAnswered || this.#isDone) throw bad('a renew-ok must answer our renew-key, once');
-    this.#isDone = true;
+    const isOurs =
+      envelope.what === 'renew-ok' && toBase64url(parseRenewID(envelope)) === toBase64url(this.#renewID);
+    if (!isOurs || this.#state !== 'answered') throw bad('a renew-ok must answer our renew-key, once');
+    this.#state = 'done';
   }
+}
+
+/** What the server says in a renewal is its renewID alone. */
+function parseRenewID({ args }: IdentityEnvelope): Bytes {
+  exactly(args, 1);
+  return parseBytes(args[0], RENEW_ID_BYTES, 'renewID');
 }
 
 function exactly(args: readonly unknown[], length: number): void {
@@ -232,11 +241,9 @@ function exactly(args: readonly unknown[], length: number): void {
 }
 
 function parseBytes(value: unknown, length: number, name: string): Bytes {
-  if (typeof value !== 'string') throw bad(`'${name}' must be a string, got ${typeof value}`);
   // Longer text is not decoded first.
-  if (value.length > 2 * length) throw bad(`'${name}' must have ${length} bytes`);
-  const bytes = fromBase64url(value);
-  if (bytes.length !== length) throw bad(`'${name}' must have ${length} bytes, got ${bytes.length}`);
+  const bytes = typeof value === 'string' && value.length <= 2 * length && fromBase64url(value);
+  if (!bytes || bytes.length !== length) throw bad(`'${name}' must have ${length} bytes`);
   return bytes;
 }
 

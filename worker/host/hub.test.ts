@@ -1,6 +1,7 @@
 import { toBase64url } from 'webgram';
 import { beforeEach, expect, test } from 'vitest';
 import { KEY_CHANGED_RETRY_MS, LINGER_MS } from './identity-link.ts';
+import { KEEP_ASIDE_MS, TRY_ASIDE_MS } from './keyring.ts';
 import { FakeServer } from './testing/fake-server.ts';
 import { rest, until } from './testing/until.ts';
 import { ADDRESS, TestHost, TestTab } from './testing/test-host.ts';
@@ -619,6 +620,254 @@ test('fresh begins a new identity and keeps the older', async () => {
   expect(server.connections).toHaveLength(2);
   expect(await stored(host)).toEqual([{ sessionID: 1 }, { sessionID: 2 }]);
 });
+
+test('the application accepts the server key that was refused last, and no other; the session is resumed', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  const successor = await FakeServer.successor(server, 'same store');
+  host.server = successor;
+  server.last.cut();
+  host.clock.advance(500);
+  await until(() => tab.state === 'waiting' && tab.of('notice').length === 1);
+  expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'server-key-changed' });
+  tab.post({ kind: 'accept-key' });
+  await tab.isActive();
+  expect(successor.last.proof).toMatchObject({ kind: 'resume', sessionID: 1 });
+  tab.attach(await tab.link(1));
+  await answerAttach(successor, 'resumed');
+  await until(() => tab.downs.length === 1);
+  expect(tab.downs[0]).toMatchObject({ outcome: { resumed: true, reason: 'server-key-changed' } });
+
+  // It is the pin now; the older key is another one.
+  await rest();
+  host.server = server;
+  successor.last.cut();
+  host.clock.advance(20_000);
+  await until(() => tab.of('notice').length === 2 && tab.state === 'waiting');
+  host.server = await FakeServer.successor(server, 'same store');
+  tab.post({ kind: 'accept-key' });
+  await until(() => tab.of('notice').length === 3);
+  expect(host.server.last.texts).toEqual([]);
+});
+
+test('both keys that a server announces are pins, and only those', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  const next = await FakeServer.successor(server, 'same store');
+  server.otherKey = next.key.publicKey;
+  server.last.cut();
+  host.clock.advance(500);
+  await until(() => server.connections.length === 2 && tab.state === 'active');
+  await rest();
+  host.server = next;
+  server.last.cut();
+  host.clock.advance(20_000);
+  await until(() => next.connections.length === 1 && tab.state === 'active');
+  expect(tab.of('notice')).toEqual([]);
+  expect(next.last.proof).toMatchObject({ kind: 'resume', sessionID: 1 });
+  await rest();
+  // The one before is no pin any more.
+  host.server = server;
+  next.last.cut();
+  host.clock.advance(20_000);
+  await until(() => tab.of('notice').length === 1);
+});
+
+test('an identity that the server did not know is tried again once a day, and comes back when it does', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  const known = new Map(server.sessions);
+  server.sessions.clear();
+  server.last.cut();
+  host.clock.advance(20_000);
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(20_000);
+  await until(() => tab.sessionID === 2);
+
+  /** How many proofs are refused while so much time passes and the link breaks. */
+  const refusals = async (ms: number): Promise<number> => {
+    const before = server.connections.length;
+    host.clock.advance(ms);
+    await rest();
+    server.last.cut();
+    host.clock.advance(20_000);
+    await until(() => server.connections.length > before && server.last.proof !== undefined);
+    await tab.isActive();
+    await rest();
+    return server.connections.slice(before).filter(({ proof }) => proof?.kind === 'refused').length;
+  };
+  expect(await refusals(0)).toBe(0);
+  expect(await refusals(TRY_ASIDE_MS)).toBe(1);
+  expect(await refusals(TRY_ASIDE_MS / 2)).toBe(0);
+  expect(tab.sessionID).toBe(2);
+
+  for (const [keyID, session] of known) server.sessions.set(keyID, session);
+  expect(await refusals(TRY_ASIDE_MS)).toBe(0);
+  await until(() => tab.sessionID === 1);
+  expect(await stored(host)).toEqual([{ sessionID: 1 }, { sessionID: 2 }]);
+  const next = new TestHost(server, { keyStore: host.keyStore });
+  const other = next.tab('b');
+  await other.isActive();
+  expect(other.sessionID).toBe(1);
+});
+
+test('a key that was set aside is forgotten after 30 days', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.sessions.clear();
+  server.last.cut();
+  host.clock.advance(20_000);
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(20_000);
+  await until(() => tab.sessionID === 2);
+  expect(await stored(host)).toHaveLength(2);
+  host.clock.sleep(KEEP_ASIDE_MS + 1);
+  const next = new TestHost(server, { keyStore: host.keyStore });
+  next.clock.sleep(KEEP_ASIDE_MS + 60_000);
+  await next.tab('b').isActive();
+  expect(await stored(host)).toEqual([{ sessionID: 2 }]);
+});
+
+test('a copy of the identity is reported, and the wait doubles; a host that has lost the storage stays away', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  for (const waitMs of [5_000, 10_000, 20_000]) {
+    const before = server.connections.length;
+    server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+    await until(() => tab.state === 'waiting');
+    expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'forked' });
+    expect(tab.of('notice').at(-1)).toMatchObject({ code: 'WEBGRAM_FORKED' });
+    host.clock.advance(waitMs - 1);
+    await rest();
+    expect(server.connections).toHaveLength(before);
+    host.clock.advance(1);
+    await until(() => server.connections.length > before);
+    await tab.isActive();
+  }
+  expect(tab.of('notice')).toHaveLength(3);
+
+  let isFinished = false;
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next' }, () => {
+    isFinished = true;
+  });
+  expect(tab.of('moved')).toMatchObject([{ script: 'https://page.example/next.js', build: 'next' }]);
+  const before = server.connections.length;
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [10] });
+  await rest();
+  host.clock.advance(3_600_000);
+  await rest();
+  expect(server.connections).toHaveLength(before);
+  expect(tab.of('notice')).toHaveLength(3);
+  expect(isFinished).toBe(true);
+  // Who still comes is sent on.
+  const late = host.tab('b');
+  expect(late.of('moved')).toHaveLength(1);
+  expect(late.of('state')).toEqual([]);
+});
+
+test('a host that has lost the storage finishes first for tabs that have gone', async () => {
+  const [tab, gone] = [host.tab('a'), host.tab('b')];
+  gone.attach(await gone.link());
+  gone.send(1, 1, 'last words');
+  await server.last.up('send');
+  await tab.isActive();
+  gone.die();
+  let isFinished = false;
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next' }, () => {
+    isFinished = true;
+  });
+  await server.last.up('attach', ({ info }) => info.departed === true);
+  expect(isFinished).toBe(false);
+  server.last.send({ kind: 'ack', tab: 1, ack: 1, com: null, timeMs: 5 });
+  await server.last.up('detach');
+  host.clock.advance(0);
+  expect(isFinished).toBe(true);
+  expect(await server.last.up('bye')).toMatchObject({ reason: 'closed' });
+});
+
+test('a session that has ended with an account is denied, and the next tab gets a new one', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.last.send({ kind: 'identity', what: 'profile', args: ['alice', { label: 'Alice', more: 1 }] });
+  await until(() => tab.of('state').at(-1)?.identity?.account === 'alice');
+  expect(tab.of('state').at(-1)?.identity).toEqual({
+    sessionID: 1,
+    account: 'alice',
+    label: 'Alice',
+    storage: 'persistent',
+  });
+  await rest();
+  for (const session of server.sessions.values()) session.ended = 'revoked';
+  server.last.send({ kind: 'bye', reason: 'revoked', args: [] });
+  await until(() => tab.state === 'denied');
+  expect(tab.of('state').at(-1)?.state).toEqual({ name: 'denied', reason: 'revoked' });
+  expect(await stored(host)).toEqual([]);
+  const next = host.tab('b');
+  await next.isActive();
+  expect(next.of('state').at(-1)?.identity).toEqual({ sessionID: 2, storage: 'persistent' });
+});
+
+test('a tab whose session is another one is told, and what it had sent is not done again', async () => {
+  const tab = host.tab('a');
+  tab.attach(await tab.link());
+  await answerAttach(server, 'new');
+  tab.send(1, 1, 'for the first session');
+  await server.last.up('send');
+  server.storeID = new Uint8Array(16).fill(7);
+  server.last.cut();
+  host.clock.advance(20_000);
+  await until(() => tab.sessionID === 2);
+  tab.attach(2);
+  tab.send(2, 1, 'for the first session');
+  await until(() => tab.downs.at(-1)?.kind === 'attached');
+  expect(tab.downs.at(-1)).toMatchObject({ outcome: 'forgotten', counter: 2, life: 0 });
+  await rest();
+  expect(server.last.ups).toEqual([]);
+  const tabID = 'x'.repeat(21) + 'A';
+  tab.attach(2, { tabID });
+  await answerAttach(server, 'joined');
+  await until(() => tab.downs.length === 3);
+  expect(tab.downs[2]).toMatchObject({ outcome: { resumed: false, reason: 'store-lost' } });
+});
+
+test('a link that cannot be followed by another in time lives on, and the next try comes later', async () => {
+  server.maxLinkMs = 60_000;
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.answers = false;
+  await pass(60_000);
+  expect(server.connections).toHaveLength(2);
+  server.last.cut();
+  expect(tab.state).toBe('active');
+  server.answers = true;
+  await pass(5_000);
+  expect(server.connections).toHaveLength(3);
+  expect(await server.connections[0]!.up('bye')).toMatchObject({ reason: 'age' });
+  expect(new Set(tab.of('state').map(({ state }) => state.name))).toEqual(new Set(['connecting', 'active']));
+});
+
+test('a link that breaks while the next one is on its way is followed by that one, and no tab notices', async () => {
+  server.maxLinkMs = 60_000;
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.answers = false;
+  await pass(60_000);
+  await until(() => server.last.proof !== undefined);
+  server.connections[0]!.cut();
+  await rest();
+  expect(tab.links).toEqual([1, 2]);
+  await server.last.release();
+  await rest();
+  expect(server.connections).toHaveLength(2);
+  expect(new Set(tab.of('state').map(({ state }) => state.name))).toEqual(new Set(['connecting', 'active']));
+});
+
+/** Answers the last attach that has come in. */
+async function answerAttach(of: FakeServer, reason: 'new' | 'resumed' | 'joined'): Promise<void> {
+  const { tab, counter } = await of.last.up('attach');
+  const outcome = { resumed: reason !== 'new', reason, gap: { sent: 0, received: 0 } };
+  of.last.send({ kind: 'attached', tab, counter, received: 0, outcome, life: 1, timeMs: 1, lineage: [] });
+}
 
 /** Time passes, and what travels meanwhile arrives. */
 async function pass(ms: number): Promise<void> {

@@ -107,8 +107,6 @@ export class Hub {
    */
   standDown(address: HostAddress, finished: () => void): void {
     this.#successor = { address, finished };
-    this.#linkOf.clear();
-    this.#activeAt.clear();
     for (const identityLink of this.#identityLinks) identityLink.standDown(address);
     if (this.#identityLinks.size === 0) finished();
   }
@@ -178,10 +176,10 @@ export class Hub {
   }
 
   #keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock, pins } = this.#platform;
+    const { keyStore, keys, crypto, clock } = this.#platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs(), pins });
+      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
       this.#keyrings.set(address, keyring);
     }
     return keyring;

@@ -78,7 +78,7 @@ function readUnder(store: IDBObjectStore, prefix: string): Promise<ReadonlyMap<s
 function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new Error(`IndexedDB did not answer within ${limitMs} ms`));
+      reject(new Error('IndexedDB is silent'));
     }, limitMs);
     work.then(resolve, reject).finally(() => {
       clearTimeout(timer);

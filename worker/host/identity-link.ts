@@ -1,4 +1,4 @@
-import { toBase64url, unreachable } from 'webgram';
+import { ClientRenewal, toBase64url, unreachable } from 'webgram';
 import type {
   Bytes,
   ByeEnvelope,
@@ -14,13 +14,12 @@ import type {
 } from 'webgram';
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
-import { KeyRenewal } from './key-renewal.ts';
 import type { Keyring } from './keyring.ts';
 import { Link } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
-import { parseProfile } from './profile.ts';
+import { readProfile } from './profile.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { StreamCopy } from './stream-copy.ts';
@@ -68,7 +67,7 @@ interface Attempt {
   /** Both are there once the proof is made. */
   identity?: Identity;
   key?: SigningKey;
-  renewal?: KeyRenewal;
+  renewal?: ClientRenewal;
 }
 
 /**
@@ -164,7 +163,7 @@ export class IdentityLink {
 
   /** The application accepts the server's key that was refused at the last try. */
   acceptServerKey(): void {
-    if (this.#refusedKey === undefined || this.#options.keyring.hasBuiltInPins) return;
+    if (this.#refusedKey === undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
     this.#apply({ name: 'retry', nowMs: this.#nowMs() });
@@ -200,18 +199,10 @@ export class IdentityLink {
 
   /** Opens the link that is to follow the current one, which lives on until the other is up. */
   #openSuccessor(): void {
-    const { clock } = this.#options.platform;
     this.#cancelSuccession();
     const current = this.#current;
     // A newer link would end the renewal. The server ends this one in a while, and then the next follows.
-    if (current === undefined || current.renewal !== undefined) return;
-    try {
-      this.#successor = this.#attempt();
-    } catch {
-      this.#cancelSuccession = clock.after(SUCCESSOR_RETRY_MS, () => {
-        this.#openSuccessor();
-      });
-    }
+    if (current !== undefined && current.renewal === undefined) this.#successor = this.#attempt();
   }
 
   #dropSuccessor(): void {
@@ -268,7 +259,7 @@ export class IdentityLink {
       this.#refusedKey = hello.serverKey;
       throw new Error('server-key-changed');
     }
-    const identity = await this.#choose(toBase64url(hello.storeID));
+    const identity = await this.#choose(toBase64url(hello.storeID), attempt === this.#successor);
     const key = keyToTry(identity);
     attempt.identity = identity;
     attempt.key = key;
@@ -280,7 +271,7 @@ export class IdentityLink {
     return { key, intent };
   }
 
-  async #choose(storeID: string): Promise<Identity> {
+  async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
     const { keyring, fresh } = this.#options;
     const because = this.#freshBecause;
     let identity = this.#identity;
@@ -288,7 +279,8 @@ export class IdentityLink {
       this.#identity = identity = await keyring.identity(storeID, because);
       this.#freshBecause = undefined;
     }
-    if (fresh || because !== undefined) return identity;
+    // Nor is the session changed while a link is up.
+    if (fresh || because !== undefined || isSuccessor) return identity;
     if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
     return this.#trial ?? identity;
   }
@@ -298,16 +290,15 @@ export class IdentityLink {
     const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
     const pins = await keyring.pins();
-    if (pins.some(isServerKey) || (pins.length === 0 && !keyring.hasBuiltInPins)) return true;
+    if (pins.length === 0 || pins.some(isServerKey)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
-    const message = `The server at ${this.address} has another key than the one that this browser has seen there.`;
-    const isLocal = isLoopback(this.address) && !keyring.hasBuiltInPins;
+    const isLocal = isLoopback(this.address);
     this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_SERVER_KEY_CHANGED',
-      message: isLocal
-        ? `${message} On this machine it is accepted, with a new identity.`
-        : `${message} Nothing was sent to it.`,
+      message: `The server at ${this.address} has another key than before: ${
+        isLocal ? 'accepted on this machine, with a new identity' : 'nothing was sent to it'
+      }.`,
     });
     if (!isLocal) return false;
     this.#acceptedKey = serverKey;
@@ -362,27 +353,28 @@ export class IdentityLink {
       case 'renew': {
         // A newer link would end the renewal.
         this.#dropSuccessor();
-        const renewal = new KeyRenewal(envelope, {
-          exporter,
-          publicKey: key.publicKey,
-          prepareNext: () => keyring.prepareNext(identity),
-          send: (answer) => {
-            link.send(answer);
-          },
-        });
+        const renewal = new ClientRenewal(envelope, { exporter, publicKey: key.publicKey });
         attempt.renewal = renewal;
-        renewal.answer().catch(() => {
-          this.#giveUp(attempt, 'this browser cannot keep another key');
-        });
+        keyring
+          .prepareNext(identity)
+          .then((next) => renewal.answer(next))
+          .then(
+            (answer) => {
+              link.send(answer);
+            },
+            () => {
+              this.#giveUp(attempt, 'this browser cannot keep a key here');
+            },
+          );
         break;
       }
       case 'renew-ok':
-        if (attempt.renewal === undefined) throw new Error('no renewal is open');
-        attempt.renewal.receiveOk(envelope);
+        // One that nobody waits for changes nothing.
+        attempt.renewal?.receiveOk(envelope);
         break;
       case 'profile':
         // Told at once, whatever the disk does.
-        void keyring.note(identity, parseProfile(envelope));
+        void keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
       default:
@@ -415,8 +407,7 @@ export class IdentityLink {
         this.#saidBye(attempt, end.bye);
         break;
       case 'failed':
-        if (this.#adoptSuccessor()) break;
-        this.#wait(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
+        this.#goOn(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
         break;
       default:
         unreachable(end);
@@ -424,15 +415,15 @@ export class IdentityLink {
   }
 
   #saidBye({ identity, renewal }: Attempt, { reason, args }: ByeEnvelope): void {
+    if (identity === undefined) return;
     switch (reason) {
       case 'revoked':
         this.#dropSuccessor();
-        if (identity === undefined) this.#wait(reason);
-        else void this.#ended(identity, 'revoked');
+        void this.#ended(identity, reason);
         break;
       case 'renewed':
         // Without the renew-ok it is open which key is good, and both are tried.
-        if (identity !== undefined && renewal?.isDone) void this.#options.keyring.renewed(identity);
+        if (renewal?.isDone) void this.#options.keyring.renewed(identity);
         this.#resume();
         break;
       case 'age':
@@ -444,9 +435,13 @@ export class IdentityLink {
         break;
       default: {
         const hintMs = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
-        if (!this.#adoptSuccessor()) this.#wait(reason, hintMs);
+        this.#goOn(reason, hintMs);
       }
     }
+  }
+
+  #goOn(reason: string, minimumMs: number): void {
+    if (!this.#adoptSuccessor()) this.#wait(reason, minimumMs);
   }
 
   /** The current link has gone and the next is under way already. */
@@ -466,18 +461,15 @@ export class IdentityLink {
       end.name === 'denied' && identity !== undefined && judge(identity, end.code) === 'other-key';
     // Whatever else the server says it says again to the link that follows the current one.
     const delayMs = isOtherTry ? 0 : SUCCESSOR_RETRY_MS;
-    if (end.name === 'denied' && identity?.isAside && !isOtherTry) {
-      this.#trial = undefined;
-      void this.#options.keyring.denied(identity, end.code);
-    }
     this.#cancelSuccession = this.#options.platform.clock.after(delayMs, () => {
       this.#openSuccessor();
     });
   }
 
   async #denied({ identity }: Attempt, code: DenialCode): Promise<void> {
-    if (identity === undefined) this.#wait(code);
-    else if (judge(identity, code) === 'other-key') this.#openIfWanted();
+    // There is no denial without one.
+    if (identity === undefined) return;
+    if (judge(identity, code) === 'other-key') this.#openIfWanted();
     else await this.#ended(identity, code);
   }
 
@@ -514,7 +506,7 @@ export class IdentityLink {
     this.#tabs.tell({
       kind: 'notice',
       code: 'WEBGRAM_FORKED',
-      message: 'A copy of this identity is in use somewhere else.',
+      message: 'a copy of this identity is in use',
     });
     this.#wait('forked', Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS));
   }
@@ -590,7 +582,7 @@ function linkState(state: ReconnectState): LinkState {
     case 'waiting':
       return { name: 'waiting', retryAtMs: state.retryAtMs, reason: state.reason };
     case 'denied':
-      return { name: 'denied', reason: state.reason };
+      return state;
     default:
       return unreachable(state);
   }

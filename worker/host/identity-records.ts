@@ -20,6 +20,16 @@ export interface StoredKey {
   privateKey: unknown;
 }
 
+/** What the server says of the user of an identity. */
+export interface Profile {
+  /** The user id that the session is bound to since the last login. */
+  account?: string;
+  /** Name to show. */
+  label?: string;
+  /** Address of a picture. */
+  picture?: string;
+}
+
 /** One identity. Fields that this version does not know are kept. */
 export interface IdentityRecord extends StoredKey {
   version: typeof RECORD_VERSION;
@@ -34,10 +44,8 @@ export interface IdentityRecord extends StoredKey {
   createdAtMs: number;
   /** Present when the server did not accept it, or its key no longer works. */
   setAside?: SetAside;
-  /** The user id that the session is bound to, and what to show of the user. */
-  account?: string;
-  label?: string;
-  picture?: string;
+  /** Who the session is bound to. */
+  profile?: Profile;
 }
 
 /** Why an identity is not in use. `triedAtMs`: when it was tried last since. */
@@ -83,6 +91,12 @@ export function parseIdentityRecord(value: unknown): IdentityRecord | 'newer' | 
     (sessionID === null || Number.isSafeInteger(sessionID)) &&
     typeof record['createdAtMs'] === 'number';
   return isIdentity ? (record as unknown as IdentityRecord) : undefined;
+}
+
+/** @returns The record, unless there is none that this version may touch. */
+export function ownIdentityRecord(value: unknown): IdentityRecord | undefined {
+  const record = parseIdentityRecord(value);
+  return record === 'newer' ? undefined : record;
 }
 
 /** @returns The record's next key, unless there is none that can be understood. */

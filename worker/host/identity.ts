@@ -1,17 +1,8 @@
 import type { DenialCode, OutcomeReason, SigningKey } from 'webgram';
+import type { Profile } from './identity-records.ts';
 
 /** Why an identity had to be made. */
 export type NewReason = Exclude<OutcomeReason, 'joined' | 'resumed' | 'overflow' | 'retention'>;
-
-/** What the server says of the user of an identity. */
-export interface Profile {
-  /** The user id that the session is bound to since the last login. */
-  account?: string;
-  /** Name to show. */
-  label?: string;
-  /** Address of a picture. */
-  picture?: string;
-}
 
 /** An identity that can sign. */
 export interface Identity {

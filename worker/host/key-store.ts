@@ -18,6 +18,8 @@ export interface KeyStore {
    * Reads the records under `prefix` and writes what `change` makes of them, in one transaction that is durable
    * when the promise resolves.
    *
+   * When there is nothing to write it costs no more than a read.
+   *
    * @param change Synchronous. It can run more than once, each time with the records as they are then.
    * @throws what `change` throws; and when the medium fails, in which case nothing was written or, after a time
    * limit, perhaps everything.

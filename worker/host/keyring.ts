@@ -1,16 +1,17 @@
 import { toBase64url } from 'webgram';
 import type { Bytes, Crypto, DenialCode, SigningKey } from 'webgram';
-import type { Identity, NewReason, Profile } from './identity.ts';
+import type { Identity, NewReason } from './identity.ts';
 import {
   addressPrefix,
   identityKey,
   nextKeyOf,
+  ownIdentityRecord,
   parseIdentityRecord,
   parseServerRecord,
   RECORD_VERSION,
   serverKey,
 } from './identity-records.ts';
-import type { IdentityRecord, ServerRecord, SetAside, StoredKey } from './identity-records.ts';
+import type { IdentityRecord, Profile, ServerRecord, SetAside, StoredKey } from './identity-records.ts';
 import { provenKey } from './key-proof.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { KeyStore, Write } from './key-store.ts';
@@ -28,8 +29,6 @@ export interface KeyringOptions {
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
   /** Wall clock, ms since 1970. */
   nowMs: () => number;
-  /** Server keys that were built in, 65 bytes each. Given, they are the only ones. */
-  pins?: readonly Bytes[] | undefined;
 }
 
 /**
@@ -50,14 +49,8 @@ export class Keyring {
     this.#prefix = addressPrefix(options.address);
   }
 
-  /** Server keys were built in: no others are ever accepted. */
-  get hasBuiltInPins(): boolean {
-    return this.#options.pins !== undefined;
-  }
-
   /** Returns the server keys that are known for this address; none before the first verified `session-ok`. */
   async pins(): Promise<readonly Bytes[]> {
-    if (this.#options.pins !== undefined) return this.#options.pins;
     const server = parseServerRecord((await this.#read())?.get(serverKey(this.#options.address)));
     if (server !== undefined && server !== 'newer' && server.pins.length > 0) this.#pins = server.pins;
     return this.#pins;
@@ -95,13 +88,23 @@ export class Keyring {
    * Forgets those that were set aside more than 30 days ago.
    */
   async setAsideToTry(storeID: string): Promise<Identity | undefined> {
-    const records = await this.#read();
-    if (records === undefined || this.#asideWrites(records, storeID).writes.length === 0) return undefined;
+    const nowMs = this.#options.nowMs();
     let due: IdentityRecord | undefined;
-    await this.#write((now) => {
-      const aside = this.#asideWrites(now, storeID);
-      due = aside.due;
-      return aside.writes;
+    await this.#write((records) => {
+      const writes: Write[] = [];
+      for (const [name, value] of records) {
+        const record = ownIdentityRecord(value);
+        if (record?.setAside === undefined) continue;
+        const { reason, atMs, triedAtMs = atMs } = record.setAside;
+        // The wall clock may have been set.
+        const isDue = reason === 'unknown' && Math.abs(nowMs - triedAtMs) >= TRY_ASIDE_MS;
+        if (nowMs - atMs > KEEP_ASIDE_MS) writes.push([name, undefined]);
+        else if (isDue && record.storeID === storeID && due === undefined) {
+          due = record;
+          writes.push([name, { ...record, setAside: { ...record.setAside, triedAtMs: nowMs } }]);
+        }
+      }
+      return writes;
     });
     const identity = due && (await this.#usable(due, undefined));
     return identity && { ...identity, isAside: true };
@@ -118,26 +121,21 @@ export class Keyring {
     let key: SigningKey | undefined = keys.signingKey(next.publicKey, next.privateKey);
     if (identity.isStored) {
       const name = this.#nameOf(identity);
-      let found: IdentityRecord | 'newer' | undefined;
+      let isGone = false;
       await store.update(this.#prefix, (now) => {
-        found = parseIdentityRecord(now.get(name));
-        if (found === undefined || found === 'newer') return [];
-        if (!samePoint(found.publicKey, identity.key.publicKey)) {
-          found = 'newer';
-          return [];
-        }
+        isGone = !now.has(name);
+        const record = ownIdentityRecord(now.get(name));
+        if (record === undefined || !samePoint(record.publicKey, identity.key.publicKey)) return [];
         // The next key can only resume, so the session must be known wherever it is.
-        return [[name, { ...found, sessionID: identity.sessionID, next }]];
+        return [[name, { ...record, sessionID: identity.sessionID, next }]];
       });
-      if (found === 'newer') throw new Error('another host has changed this identity');
-      if (found === undefined) this.#hasLostRecord(identity);
+      if (isGone) this.#hasLostRecord(identity);
       else {
-        const stored = parseIdentityRecord((await store.read(this.#prefix)).get(name));
-        const kept = stored === undefined || stored === 'newer' ? undefined : nextKeyOf(stored);
+        const record = ownIdentityRecord((await store.read(this.#prefix)).get(name));
+        const kept = record && nextKeyOf(record);
         key = kept && (await provenKey(this.#options, kept));
-        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) {
-          throw new Error('this browser could not keep another key');
-        }
+        // Not kept, or not as it was; or another host has changed this identity.
+        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error();
       }
     }
     identity.next = key;
@@ -176,14 +174,13 @@ export class Keyring {
   /** Notes what the server says of the user. */
   async note(identity: Identity, profile: Profile): Promise<void> {
     identity.profile = profile;
-    if (!identity.isStored) return;
-    const change = (now: ReadonlyMap<string, unknown>): Write[] => {
-      const record = parseIdentityRecord(now.get(this.#nameOf(identity)));
-      if (record === undefined || record === 'newer' || sameProfile(profileOf(record), profile)) return [];
-      const { account: _account, label: _label, picture: _picture, ...rest } = record;
-      return [[this.#nameOf(identity), { ...rest, ...profile }]];
-    };
-    await this.#writeIfNeeded(change);
+    const name = this.#nameOf(identity);
+    await this.#write((now) => {
+      const record = ownIdentityRecord(now.get(name));
+      if (record === undefined) return [];
+      const isKnown = JSON.stringify(record.profile ?? {}) === JSON.stringify(profile);
+      return isKnown ? [] : [[name, { ...record, profile }]];
+    });
   }
 
   /**
@@ -191,10 +188,9 @@ export class Keyring {
    * aside. The next call of `identity` makes a new one.
    */
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
-    const { storeID, isStored, isAside } = identity;
+    const { storeID, isAside } = identity;
     if (!isAside) this.#replacedBecause.set(storeID, REASON_OF_DENIAL[denial]);
     if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
-    if (!isStored) return;
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
     else await this.#write(() => [[this.#nameOf(identity), undefined]]);
   }
@@ -282,13 +278,13 @@ export class Keyring {
     identity.isAside = false;
     if (!identity.isStored) return;
     const winner = identity.key.publicKey;
-    await this.#writeIfNeeded((now) => {
+    await this.#write((now) => {
       const writes = this.#pinWrites(now, identity, isAside, pins);
       const name = this.#nameOf(identity);
-      const record = parseIdentityRecord(now.get(name));
+      const record = ownIdentityRecord(now.get(name));
       // The site's data was cleared under a living host: it goes on in memory, and says so.
-      if (record === undefined) this.#hasLostRecord(identity);
-      if (record === undefined || record === 'newer') return writes;
+      if (!now.has(name)) this.#hasLostRecord(identity);
+      if (record === undefined) return writes;
       const settled = settledRecord(record, winner, loser?.publicKey);
       const { sessionID } = identity;
       if (settled !== record || record.sessionID !== sessionID || record.setAside !== undefined) {
@@ -320,36 +316,11 @@ export class Keyring {
     this.#inMemory.set(identity.storeID, identity);
   }
 
-  /** What is due of the identities that were set aside, and what is to be written for it. */
-  #asideWrites(
-    records: ReadonlyMap<string, unknown>,
-    storeID: string,
-  ): { due: IdentityRecord | undefined; writes: Write[] } {
-    const nowMs = this.#options.nowMs();
-    const writes: Write[] = [];
-    let due: IdentityRecord | undefined;
-    for (const [name, value] of records) {
-      const record = parseIdentityRecord(value);
-      if (record === undefined || record === 'newer' || record.setAside === undefined) continue;
-      const { reason, atMs, triedAtMs = atMs } = record.setAside;
-      if (nowMs - atMs > KEEP_ASIDE_MS) {
-        writes.push([name, undefined]);
-        continue;
-      }
-      // The wall clock may have been set.
-      const isDue = reason === 'unknown' && Math.abs(nowMs - triedAtMs) >= TRY_ASIDE_MS;
-      if (!isDue || record.storeID !== storeID || due !== undefined) continue;
-      due = record;
-      writes.push([name, { ...record, setAside: { reason, atMs, triedAtMs: nowMs } satisfies SetAside }]);
-    }
-    return { due, writes };
-  }
-
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
     const key = this.#nameOf({ storeID, localID });
     await this.#write((now) => {
-      const record = parseIdentityRecord(now.get(key));
-      if (record === undefined || record === 'newer') return [];
+      const record = ownIdentityRecord(now.get(key));
+      if (record === undefined) return [];
       const setAside: SetAside = { atMs: this.#options.nowMs(), ...record.setAside, reason };
       return [[key, { ...record, setAside }]];
     });
@@ -357,13 +328,6 @@ export class Keyring {
 
   #nameOf({ storeID, localID }: { storeID: string; localID: string }): string {
     return identityKey(this.#options.address, storeID, localID);
-  }
-
-  /** Spares the store a durable write that would change nothing. */
-  async #writeIfNeeded(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
-    const records = await this.#read();
-    if (records !== undefined && change(records).length === 0) return;
-    await this.#write(change);
   }
 
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
@@ -431,20 +395,8 @@ function settledRecord(record: IdentityRecord, winner: Bytes, loser: Bytes | und
 function publicHalf(
   record: IdentityRecord,
 ): Pick<Identity, 'localID' | 'storeID' | 'sessionID' | 'profile' | 'refusals' | 'isAside'> {
-  const { localID, storeID, sessionID } = record;
-  return { localID, storeID, sessionID, profile: profileOf(record), refusals: 0, isAside: false };
-}
-
-function profileOf({ account, label, picture }: IdentityRecord): Profile {
-  return {
-    ...(account !== undefined && { account }),
-    ...(label !== undefined && { label }),
-    ...(picture !== undefined && { picture }),
-  };
-}
-
-function sameProfile(a: Profile, b: Profile): boolean {
-  return a.account === b.account && a.label === b.label && a.picture === b.picture;
+  const { localID, storeID, sessionID, profile = {} } = record;
+  return { localID, storeID, sessionID, profile, refusals: 0, isAside: false };
 }
 
 function samePoint(a: Bytes, b: Bytes): boolean {
@@ -452,6 +404,5 @@ function samePoint(a: Bytes, b: Bytes): boolean {
 }
 
 function samePins(a: readonly Bytes[], b: readonly Bytes[]): boolean {
-  const names = new Set(a.map(toBase64url));
-  return a.length === b.length && b.every((pin) => names.has(toBase64url(pin)));
+  return String(a.map(toBase64url).sort()) === String(b.map(toBase64url).sort());
 }

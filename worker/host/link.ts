@@ -121,10 +121,6 @@ export class Link {
     });
   }
 
-  get isActive(): boolean {
-    return this.#state.name === 'active';
-  }
-
   /** The hello has come: `send` can be called. */
   get isOpen(): boolean {
     return 'waiting' in this.#state || 'batcher' in this.#state;

@@ -52,8 +52,6 @@ export interface HostPlatform {
   keyStore: KeyStore;
   /** Runs a callback when what has already arrived is handled; envelopes up to then share a frame. */
   schedule: (flush: () => void) => void;
-  /** Server keys that were built in, 65 bytes each. Given, no others are accepted, at no address. */
-  pins?: readonly Bytes[];
   /** Default: those of the protocol. */
   limits?: Partial<Limits>;
 }

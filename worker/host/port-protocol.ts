@@ -46,7 +46,7 @@ export type TabToHost =
    */
   | { kind: 'up'; link: number; envelope: TabUp }
   /** The application accepts the server's key that was refused last. */
-  | { kind: 'accept-server-key' }
+  | { kind: 'accept-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
   /** The tab's client was closed: finish for it, as when the tab had gone. */

@@ -1,28 +1,19 @@
-import { WebgramError } from 'webgram';
 import type { IdentityEnvelope } from 'webgram';
-import type { Profile } from './identity.ts';
+import type { Profile } from './identity-records.ts';
+
+const SHOWN = ['label', 'picture'] as const;
 
 /**
- * Parses `identity ["profile", account, {label?, picture?}]`: who the session is bound to. Without an account there is
- * nothing else either; other names are ignored.
- *
- * @throws {WebgramError} `WEBGRAM_BAD_FRAME`
+ * Reads `identity ["profile", account, {label?, picture?}]`: who the session is bound to. Without an account there is
+ * nothing else either; what is no text, and other names, are ignored.
  */
-export function parseProfile({ args: [account, shown] }: IdentityEnvelope): Profile {
-  if (account === null) return {};
-  if (typeof account !== 'string' || typeof shown !== 'object' || shown === null) throw bad();
-  const profile: Profile = { account };
-  for (const name of ['label', 'picture'] as const) {
-    const value = (shown as Record<string, unknown>)[name];
-    if (value === undefined) continue;
-    if (typeof value !== 'string') throw bad();
-    profile[name] = value;
+export function readProfile({ args: [account, shown] }: IdentityEnvelope): Profile {
+  const profile: Profile = {};
+  if (typeof account !== 'string') return profile;
+  profile.account = account;
+  for (const name of SHOWN) {
+    const value = (shown as Profile | null | undefined)?.[name];
+    if (typeof value === 'string') profile[name] = value;
   }
   return profile;
-}
-
-function bad(): WebgramError {
-  return new WebgramError('WEBGRAM_BAD_FRAME', 'a profile must have an account and texts', {
-    received: true,
-  });
 }

@@ -67,32 +67,16 @@ export function next(state: ReconnectState, event: ReconnectEvent): ReconnectSta
           return { name: 'denied', reason: event.reason };
         case 'resume':
           return state.name === 'active' ? { ...state, name: 'resuming' } : state;
-        case 'start':
-        case 'retry':
-        case 'wake':
-          return state;
         default:
-          return unreachable(event);
-      }
-    case 'waiting':
-      switch (event.name) {
-        case 'retry':
-          return { name: 'connecting', attempt: state.attempt, sinceMs: event.nowMs };
-        case 'wake': {
-          const earliestMs = state.sinceMs + WAKE_PAUSE_MS;
-          if (event.nowMs >= earliestMs)
-            return { name: 'connecting', attempt: state.attempt, sinceMs: event.nowMs };
-          return earliestMs < state.retryAtMs ? { ...state, retryAtMs: earliestMs } : state;
-        }
-        case 'start':
-        case 'up':
-        case 'down':
-        case 'denied':
-        case 'resume':
           return state;
-        default:
-          return unreachable(event);
       }
+    case 'waiting': {
+      if (event.name !== 'retry' && event.name !== 'wake') return state;
+      const earliestMs = event.name === 'retry' ? 0 : state.sinceMs + WAKE_PAUSE_MS;
+      if (event.nowMs >= earliestMs)
+        return { name: 'connecting', attempt: state.attempt, sinceMs: event.nowMs };
+      return earliestMs < state.retryAtMs ? { ...state, retryAtMs: earliestMs } : state;
+    }
     case 'denied':
       return state;
     default:

@@ -41,7 +41,7 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       return { kind: 'up', link, envelope: parseTabUp(envelope) };
     }
     case 'wake':
-    case 'accept-server-key':
+    case 'accept-key':
     case 'close':
     case 'ping':
       return { kind: data['kind'] };
@@ -57,7 +57,7 @@ function parseTabUp(envelope: Record<string, unknown>): TabUp {
   ) as UpEnvelope & {
     tab: number;
   };
-  if (!TAB_KINDS.has(up.kind)) throw new TypeError('this kind does not concern a tab');
+  if (!TAB_KINDS.has(up.kind)) throw new TypeError();
   return up as TabUp;
 }
 

@@ -92,7 +92,7 @@ export class TabPort {
       case 'wake':
         if (!this.#isGone) this.#options.wake();
         break;
-      case 'accept-server-key':
+      case 'accept-key':
         if (!this.#isGone) this.#options.acceptServerKey();
         break;
       case 'close':

@@ -25,6 +25,8 @@ export class FakeServer {
   storeID: Bytes = webCrypto.randomBytes(16);
   origin = 'https://page.example';
   maxLinkMs = 3_600_000;
+  /** Announced beside its own key. */
+  otherKey: Bytes | null = null;
   limits: Limits = DEFAULT_LIMITS;
   /** What the 101 names. */
   subprotocol = 'webgram.2.json';
@@ -217,7 +219,7 @@ export class FakeConnection {
       expiresInMs: null,
       maxLinkMs: this.#server.maxLinkMs,
       generation: this.#server.connections.length,
-      otherServerKey: null,
+      otherServerKey: this.#server.otherKey,
     });
     this.#say(this.#server.tamper(answer));
     const writer = new FrameWriter({

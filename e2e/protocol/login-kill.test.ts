@@ -1,0 +1,102 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { build } from 'vite';
+import { WebSocket } from 'ws';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { TestLink } from '../../server/testing/test-client.ts';
+import { webKeys } from '../../worker/host/web-keys.ts';
+import { NodeBrowser } from './testing/node-browser.ts';
+
+const PREFIX = path.join(tmpdir(), 'webgram-login-kill-');
+const PATIENCE = { timeout: 10_000, interval: 10 };
+let bundle: string;
+let child: ChildProcess | undefined;
+
+beforeAll(async () => {
+  bundle = await mkdtemp(PREFIX);
+  await symlink(path.resolve('node_modules'), path.join(bundle, 'node_modules'));
+  await build({
+    configFile: false,
+    logLevel: 'error',
+    root: import.meta.dirname,
+    define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
+    build: {
+      ssr: path.join(import.meta.dirname, 'testing/mortal-server.ts'),
+      outDir: bundle,
+      emptyOutDir: false,
+      target: 'node20',
+    },
+    ssr: { noExternal: ['webgram'], external: ['classic-level', 'ws', 'sirv', 'cborg'] },
+  });
+}, 60_000);
+afterEach(() => void child?.kill('SIGKILL'));
+afterAll(() => rm(bundle, { recursive: true }));
+
+/** Starts the server. @returns What it prints, a number a line. */
+async function start(folder: string, port: number, dieAt: number): Promise<number[]> {
+  const args = [path.join(bundle, 'mortal-server.js'), folder, String(port), String(dieAt)];
+  child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const printed: number[] = [];
+  const lines = createInterface({ input: child.stdout! });
+  lines.on('line', (line) => printed.push(Number(line)));
+  await once(lines, 'line');
+  return printed;
+}
+
+/** Logs in at a server that is killed at a step, and started again. @returns How many steps there are. */
+async function run(dieAt: number): Promise<number> {
+  const folder = await mkdtemp(PREFIX);
+  const db = path.join(folder, 'sessions');
+  let printed = await start(db, 0, dieAt);
+  const port = printed[0]!;
+  const browser = new NodeBrowser(`ws://127.0.0.1:${port}/`);
+  try {
+    browser.start();
+    const tab = browser.tab();
+    await tab.waitForSession();
+    const [first] = await browser.identities();
+    const login = tab.ask('login').catch((error: unknown) => error);
+    if (dieAt >= 0) {
+      await once(child!, 'exit');
+      expect(child!.signalCode).toBe('SIGKILL');
+      printed = await start(db, port, -1);
+    } else {
+      await login;
+    }
+    // An ask that was not answered comes again, and works then.
+    await login;
+    expect(await tab.ask('who')).toEqual([1, 'alice']);
+    await expect
+      .poll(async () => (await browser.identities()).map((record) => 'next' in record), PATIENCE)
+      .toEqual([false]);
+    const [last] = await browser.identities();
+    expect(last!.publicKey).not.toEqual(first!.publicKey);
+    const link = await TestLink.open({ address: browser.address, WebSocket });
+    const old = webKeys.signingKey(first!.publicKey, first!.privateKey) as never;
+    expect(await link.enter({ key: old, sessionID: 1 })).toEqual({ kind: 'denied', code: 'renewed' });
+    link.socket.terminate();
+    return printed[1] ?? 0;
+  } finally {
+    browser.close();
+    child?.kill('SIGKILL');
+    await rm(folder, { recursive: true });
+  }
+}
+
+test(
+  'a server on LevelDB that is killed at any step of a login: nobody is locked out, and the older key is',
+  { timeout: 240_000 },
+  async () => {
+    const steps = await run(-1);
+    expect(steps).toBeGreaterThan(8);
+    for (let at = 0; at < steps - 2; at++) {
+      await run(at).catch((error: unknown) => {
+        throw new Error(`killed at step ${at} of ${steps}`, { cause: error });
+      });
+    }
+  },
+);
