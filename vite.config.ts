@@ -85,7 +85,7 @@ export default defineConfig(({ command, mode }) => ({
     renderBuiltUrl: (fileName, { hostType }) =>
       hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
   },
-  plugins: [browserFileNames(), leaderTabOfScript()],
+  plugins: [browserFileNames(), leaderTabOfScript(), terseHosts()],
   builder: {
     sharedConfigBuild: true,
     sharedPlugins: true,
@@ -224,6 +224,24 @@ function browserFileNames(): Plugin {
     writeBundle(_options, bundle) {
       const script = Object.keys(bundle).find((name) => name.endsWith('.js'));
       fileNames.set(this.environment.name, path.basename(script ?? ''));
+    },
+  };
+}
+
+/**
+ * Hosts in browsers name a fault of the other side's frames by its code alone: the words are for those who write
+ * another implementation, who read them in the server's log.
+ */
+function terseHosts(): Plugin {
+  const FAULT = /\b(bad|refused)\(\s*(?:'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`)/g;
+  return {
+    name: 'webgram:terse-hosts',
+    apply: 'build',
+    enforce: 'pre',
+    sharedDuringBuild: true,
+    transform(code, id) {
+      if (!['worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/')) return null;
+      return { code: code.replaceAll(FAULT, "$1(''"), map: null };
     },
   };
 }

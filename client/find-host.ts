@@ -26,41 +26,39 @@ export async function findHost(
   worker?: string | URL,
   moved?: HostAddress,
 ): Promise<FoundHost> {
-  if (moved?.script) return start(new URL(moved.script), moved.build);
+  if (moved?.script) return start(moved.script, moved.build);
   let reason = moved?.why;
   if (reason === undefined) {
     const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
-    const scripts = served.origin === location.origin ? [served] : [];
-    if (worker !== undefined) scripts.push(new URL(worker, location.href));
-    reason = "a server of another origin needs the option 'worker'";
-    for (const script of scripts) {
+    for (const script of [served, worker]) {
+      if (script === undefined) continue;
       try {
         return await start(script, BUILD);
       } catch (error) {
-        reason = `${script.href} ${(error as Error).message}`;
+        reason = `${String(script)} ${(error as Error).message}`;
       }
     }
   }
   const { findLeader } = await loadLeaderTab();
-  return findLeader(reason, BUILD);
+  return findLeader(reason!, BUILD);
 }
 
-function start(script: URL, name: string): Promise<FoundHost> {
+function start(script: string | URL, name: string): Promise<FoundHost> {
   return new Promise((resolve, reject) => {
     // The same options everywhere and always: the browser refuses a worker of the same name with others.
     const options = { name, extendedLifetime: true };
     const worker = new SharedWorker(script, options);
     const { port } = worker;
-    const fail = (reason: string): void => {
-      clearInterval(timer);
-      port.close();
-      reject(new Error(reason));
-    };
     let seconds = 0;
     // Counted, because a page that was busy itself has not yet seen what has come meanwhile.
     const timer = setInterval(() => {
       if (++seconds === HOST_LIMIT_S) fail('is silent');
     }, 1000);
+    const fail = (reason: string): void => {
+      clearInterval(timer);
+      port.close();
+      reject(new Error(reason));
+    };
     worker.onerror = () => {
       fail('cannot be run');
     };

@@ -9,7 +9,7 @@ const STABLE_MS = 10_000;
 
 type Hello = TabToHost & { kind: 'hello' };
 /** What a host says to a tab that it serves. */
-export type HostMessage = HostToTab & { kind: 'state' | 'link' | 'down' | 'notice' };
+export type HostMessage = Exclude<HostToTab, { kind: 'moved' | 'refused' }>;
 
 export interface HostConnectionOptions {
   /** Nothing is done before. */
@@ -135,7 +135,7 @@ export class HostConnection {
       this.#letGo();
       this.#find(message);
     } else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
-    else if (message.kind !== 'welcome' && message.kind !== 'pong') this.#options.receive(message);
+    else this.#options.receive(message);
   }
 
   #hello(host: FoundHost, incarnation: string): void {

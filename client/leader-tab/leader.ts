@@ -1,6 +1,6 @@
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
-import type { Unfinished } from '../../worker/host/unfinished.ts';
+import { parseUnfinished, type Unfinished } from '../../worker/host/unfinished.ts';
 import { hold, StorageLock } from '../../worker/host/storage-lock.ts';
 import { webPlatform } from '../../worker/host/web-platform.ts';
 import type { HostPort } from '../environment.ts';
@@ -58,9 +58,9 @@ export class Leader {
     this.#hub.connect(channel);
   }
 
-  /** Takes what a leader before this one has left. */
-  adopt(unfinished: readonly Unfinished[]): void {
-    this.#hub.adopt(unfinished);
+  /** Takes what a leader before this one has left. @param data Anything at all. */
+  adopt(data: unknown): void {
+    for (const unfinished of parseUnfinished(data)) this.#hub.adopt(unfinished);
   }
 
   /**

@@ -8,7 +8,6 @@ import type { HostAddress, TabToHost } from './port-protocol.ts';
 import { StreamCopy } from './stream-copy.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
-import { parseUnfinished } from './unfinished.ts';
 import type { Unfinished } from './unfinished.ts';
 
 /** Which identity a tab wants. */
@@ -86,12 +85,10 @@ export class Hub {
     return [...this.#identityLinks].flatMap((identityLink) => identityLink.unfinished(going));
   }
 
-  /** Finishes what a host before this one has left. @param data Anything at all. */
-  adopt(data: unknown): void {
-    for (const { address, localID, attach, ups } of parseUnfinished(data)) {
-      const copy = StreamCopy.of(attach, ups, localID);
-      this.#identityLink({ address, fresh: false, fromClient: null }).adopt(copy);
-    }
+  /** Finishes what a host before this one has left. */
+  adopt({ address, localID, attach, ups }: Unfinished): void {
+    const copy = StreamCopy.of(attach, ups, localID);
+    this.#identityLink({ address, fresh: false, fromClient: null }).adopt(copy);
   }
 
   /** Says goodbye to every server and closes. */

@@ -25,7 +25,6 @@ import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { StreamCopy } from './stream-copy.ts';
 import type { TabPort } from './tab-port.ts';
 import { Tabs } from './tabs.ts';
-import { unfinishedOf } from './unfinished.ts';
 import type { Unfinished } from './unfinished.ts';
 
 /** How long the socket stays open behind the last tab, in ms: the next page is often only a navigation away. */
@@ -139,7 +138,12 @@ export class IdentityLink {
 
   /** What is still to be finished for tabs that have gone, and for some that are about to. */
   unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.#tabs.departed(going).map((copy) => unfinishedOf(copy, this.address));
+    return this.#tabs.departed(going).map(({ attach, oldest, ups, localID }) => ({
+      address: this.address,
+      localID,
+      attach: { ...attach, oldest },
+      ups,
+    }));
   }
 
   /** Finishes what a host before this one has left. */

@@ -373,5 +373,6 @@ function unexpected(): WebgramError {
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Words for some faults are left out of what browsers load.
+  return error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error);
 }

@@ -1,4 +1,3 @@
-import type { StreamCopy } from './stream-copy.ts';
 import type { TabAttach, NumberedUp } from './stream-copy.ts';
 import { parseTabMessage } from './tab-message.ts';
 
@@ -11,10 +10,6 @@ export interface Unfinished {
   attach: TabAttach;
   /** In order. */
   ups: NumberedUp[];
-}
-
-export function unfinishedOf(copy: StreamCopy, address: string): Unfinished {
-  return { address, localID: copy.localID, attach: { ...copy.attach, oldest: copy.oldest }, ups: copy.ups };
 }
 
 /** Parses what came from another tab, where every script of the origin can speak. @returns What is understood of it. */
