@@ -26,6 +26,11 @@ test('the typed snippets of the README compile against what is published', { tim
     writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
     writeFileSync(path.join(folder, 'messages.ts'), snippetWith('ts', '// messages.ts'));
     writeFileSync(path.join(folder, 'page.ts'), snippetWith('ts', "from 'webgram-sessions';"));
+    writeFileSync(
+      path.join(folder, 'users.ts'),
+      'export const checkPassword = async (name: string, password: string) => name === password;',
+    );
+    writeFileSync(path.join(folder, 'login.ts'), snippetWith('ts', 'conn.login('));
     writeFileSync(path.join(folder, 'server.ts'), snippetWith('ts', "from 'webgram-sessions/server';"));
     execFileSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder], {
       encoding: 'utf8',

@@ -1,19 +1,28 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ClientState, SessionActive } from '../../client/state.ts';
 import type { Client } from '../../client/client.ts';
 import type { Conn } from '../../server/conn.ts';
 import type { ServerOptions } from '../../server/options.ts';
 import { MemoryStore } from '../../server/store/memory-store.ts';
+import type { Store } from '../../server/store/store.ts';
 import { Scene } from '../../server/testing/scene.ts';
+import { MemoryKeyStore } from '../../worker/host/key-store.ts';
+import type { Clock } from '../../worker/host/platform.ts';
 import { signingKeyOf } from '../../worker/host/web-crypto.ts';
+import { systemClock } from '../../worker/host/web-platform.ts';
 import { NodeBrowser } from './testing/node-browser.ts';
 
 let scene: Scene;
 let browser: NodeBrowser;
 let conn: Conn;
 
+const SERVER_KEY = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString();
+
 async function start(options: ServerOptions = {}): Promise<void> {
-  await scene.start(options);
+  await scene.start({ serverKeys: [SERVER_KEY], ...options });
   scene.server.on('$session-active', (one) => {
     conn = one;
   });
@@ -41,6 +50,47 @@ function watch(client: Client): { states: ClientState[]; active: SessionActive[]
   client.on('$session-active', (session) => seen.active.push(session));
   client.on('$notice', ({ code }) => seen.notices.push(code));
   return seen;
+}
+
+const PATIENCE = { timeout: 4_000, interval: 10 };
+
+/** The machine's clock, which a test can set forward. */
+class OffsetClock implements Clock {
+  #offsetMs = 0;
+  readonly #timers = new Set<{ atMs: number; callback: () => void; cancel: () => void }>();
+
+  nowMs(): number {
+    return systemClock.nowMs() + this.#offsetMs;
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const run = (): void => {
+      this.#timers.delete(timer);
+      callback();
+    };
+    const timer = { atMs: this.nowMs() + delayMs, callback: run, cancel: systemClock.after(delayMs, run) };
+    this.#timers.add(timer);
+    return () => {
+      this.#timers.delete(timer);
+      timer.cancel();
+    };
+  }
+
+  skip(ms: number): void {
+    this.#offsetMs += ms;
+    for (const { atMs, callback, cancel } of [...this.#timers]) {
+      if (atMs > this.nowMs()) continue;
+      cancel();
+      callback();
+    }
+  }
+}
+
+async function copyOf(disk: MemoryKeyStore): Promise<MemoryKeyStore> {
+  const copy = new MemoryKeyStore('persistent');
+  const records = [...(await disk.read(''))];
+  await copy.update('', () => records);
+  return copy;
 }
 
 const names = (states: ClientState[]): string[] => states.map(({ name }) => name);
@@ -227,4 +277,63 @@ test('revoked while the page is open: the page is told why, and what it had sent
   expect(handled).toEqual([[1, 1]]);
   expect(await tab.ask('who')).toEqual([2, null]);
   expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([2]);
+});
+
+describe('a copied profile', () => {
+  test('in use beside the original: both are told, each resumes after 5 s, and no message is lost', async () => {
+    await start();
+    const clocks = [new OffsetClock(), new OffsetClock()];
+    browser.start({ platform: { clock: clocks[0]! } });
+    const owner = browser.tab();
+    await owner.waitForSession();
+    const seen = watch(owner);
+    const copy = new NodeBrowser(scene.server.address, await copyOf(browser.disk));
+    try {
+      copy.start({ platform: { clock: clocks[1]! } });
+      const thief = copy.tab();
+      expect(await thief.waitForSession()).toMatchObject({ sessionID: 1 });
+      await expect.poll(() => owner.state).toMatchObject({ name: 'waiting', reason: 'forked' });
+      expect(seen.notices).toEqual(['WEBGRAM_FORKED']);
+      const { retryAtMs } = owner.state as ClientState & { name: 'waiting' };
+      expect(retryAtMs - Date.now()).toBeGreaterThan(4_000);
+      const ask = owner.with({ timeoutMs: 4_000 }).ask('who');
+      clocks[0]!.skip(5_100);
+      expect(await ask).toEqual([1, null]);
+      await expect.poll(() => thief.state).toMatchObject({ name: 'waiting', reason: 'forked' });
+
+      // The owner logs in, and the copy has nothing any more.
+      await owner.ask('login', 'alice');
+      clocks[1]!.skip(10_100);
+      await expect.poll(() => thief.identity?.sessionID).toBe(2);
+      expect(await owner.ask('who')).toEqual([1, 'alice']);
+      expect(owner.state).toEqual({ name: 'active' });
+    } finally {
+      copy.close();
+    }
+  });
+});
+
+test('a store that was exchanged: another identity beside, and the old one is back with the old store', async () => {
+  await start();
+  const old = scene.store;
+  browser.start();
+  const tab = browser.tab();
+  await tab.ask('login', 'alice');
+  const seen = watch(tab);
+  const { port } = scene.server;
+  const serve = async (store: Store): Promise<void> => {
+    await scene.close();
+    scene.store = store;
+    await start({ port });
+  };
+  await serve(new MemoryStore());
+  await expect.poll(() => seen.active.length, PATIENCE).toBe(1);
+  expect(seen.active[0]).toMatchObject({ sessionID: 1, resumed: false, reason: 'store-lost' });
+  expect(await tab.ask('who')).toEqual([1, null]);
+  expect(tab.identity).not.toHaveProperty('account');
+  await serve(old);
+  await expect.poll(() => seen.active.length, PATIENCE).toBe(2);
+  expect(await tab.ask('who')).toEqual([1, 'alice']);
+  expect(tab.identity).toMatchObject({ account: 'alice' });
+  expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([1, 1]);
 });

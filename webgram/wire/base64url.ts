@@ -55,32 +55,20 @@ export function toBase64url(bytes: Uint8Array): string {
  * @throws {WebgramError} `WEBGRAM_BAD_FRAME` for any other text.
  */
 export function fromBase64url(text: string): Bytes {
-  const length = text.length;
-  const rest = length & 3;
-  if (rest === 1) throw refused();
-  const bytes = new Uint8Array(Math.floor((length * 3) / 4));
+  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
   let at = 0;
-  let i = 0;
-  for (; i + 3 < length; i += 4) {
-    const group =
-      (sextet(text, i) << 18) |
-      (sextet(text, i + 1) << 12) |
-      (sextet(text, i + 2) << 6) |
-      sextet(text, i + 3);
-    bytes[at++] = group >> 16;
-    bytes[at++] = group >> 8;
-    bytes[at++] = group;
+  let bits = 0;
+  let count = 0;
+  for (let i = 0; i < text.length; i++) {
+    bits = (bits << 6) | sextet(text, i);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes[at++] = bits >> count;
+    bits &= (1 << count) - 1;
   }
-  if (rest === 2) {
-    const group = (sextet(text, i) << 6) | sextet(text, i + 1);
-    if ((group & 0x0f) !== 0) throw refused();
-    bytes[at] = group >> 4;
-  } else if (rest === 3) {
-    const group = (sextet(text, i) << 12) | (sextet(text, i + 1) << 6) | sextet(text, i + 2);
-    if ((group & 0x03) !== 0) throw refused();
-    bytes[at++] = group >> 10;
-    bytes[at] = group >> 2;
-  }
+  // A character that adds no byte, or spare bits that are not zero.
+  if (count === 6 || bits !== 0) throw refused();
   return bytes;
 }
 

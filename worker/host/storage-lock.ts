@@ -53,7 +53,8 @@ export class StorageLock {
   async #giveUp(): Promise<void> {
     const { held = [] } = await navigator.locks.query();
     const names = held.map(({ name = '' }) => name);
-    const other = names.find((name) => name.startsWith(AT) && name !== this.#name);
+    // In the order in which they were granted; one that has lost it before may still be at its last words.
+    const other = names.findLast((name) => name.startsWith(AT) && name !== this.#name);
     // Who took it has died already.
     if (other === undefined) await this.#takeOver();
     else this.#lost((JSON.parse(other.slice(AT.length)) as [string, HostAddress])[1]);

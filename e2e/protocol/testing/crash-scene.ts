@@ -14,7 +14,8 @@ import type { Socket } from '../../../worker/host/platform.ts';
 import { webKeys } from '../../../worker/host/web-keys.ts';
 import { NodeBrowser } from './node-browser.ts';
 
-export type Side = 'host' | 'server';
+/** Who dies. */
+export type Side = 'host' | 'server' | 'both';
 
 /**
  * Counts the steps of a run, and lets one side die at one of them. What comes next on that side never happens; what it
@@ -144,15 +145,13 @@ export class CrashScene {
 
   /** Starts what has died. */
   async restart(side: Side): Promise<Client | undefined> {
-    if (side === 'host') return this.startHost();
-    await this.startServer();
-    return undefined;
+    if (side !== 'host') await this.startServer();
+    return side === 'server' ? undefined : this.startHost();
   }
 
   close(): void {
-    this.#die('host');
+    this.#die('both');
     this.browser.close();
-    this.#die('server');
   }
 
   #reach(name: string): void {
@@ -160,13 +159,14 @@ export class CrashScene {
   }
 
   #die(side: Side): void {
-    if (side === 'host') {
+    if (side !== 'server') {
       this.#hostRun.isAlive = false;
       for (const socket of this.browser.sockets) {
         // What it had written is on its way.
         setTimeout(() => socket.terminate(), 2);
       }
-    } else {
+    }
+    if (side !== 'host') {
       const { http, sockets = [] } = this.#serverRun;
       this.#serverRun.isAlive = false;
       this.conn = undefined;
