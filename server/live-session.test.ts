@@ -12,7 +12,7 @@ import type { Conn } from './conn.ts';
 import type { DataVersion } from './data-version.ts';
 import { concurrent, Handlers } from './handlers.ts';
 import { DEFAULT_LIFETIME } from './lifetime.ts';
-import { DEFAULT_RETENTION } from './live-session.ts';
+import { DEFAULT_RETENTION } from './session-context.ts';
 import type { SessionLink } from './session-link.ts';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';

@@ -5,7 +5,7 @@ import { DEFAULT_ADDRESS_RATES, type AddressRates } from './address-limits.ts';
 import type { DataVersion } from './data-version.ts';
 import { keyFileFor, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
 import { parseLifetime, type Lifetime } from './lifetime.ts';
-import { DEFAULT_RETENTION, type Retention } from './live-session.ts';
+import { DEFAULT_RETENTION, type Retention } from './session-context.ts';
 import { quietLogger, type Logger } from './log.ts';
 import { parseOriginPolicy, type OriginOptions, type OriginPolicy } from './origins.ts';
 import { LevelStore } from './store/level-store.ts';
