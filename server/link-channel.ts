@@ -1,12 +1,13 @@
 import {
+  bodyFor,
   FrameReader,
   FrameWriter,
   KIND,
   parseUp,
   TickBatcher,
-  utf8Length,
   type Crypto,
   type DownEnvelope,
+  type EncodedBody,
   type Frame,
   type Limits,
   type LinkKeys,
@@ -29,12 +30,14 @@ export interface LinkChannelOptions {
 
 /** Frames both ways behind the proofs: envelopes in and out, those of one tick sealed together. */
 export class LinkChannel {
+  readonly codec: PayloadCodec;
   readonly #reader: FrameReader<UpEnvelope>;
   readonly #writer: FrameWriter;
   readonly #batcher: TickBatcher;
 
   constructor({ crypto, keys, codec, limits, output, deliver, failed }: LinkChannelOptions) {
     const { maxFrameBytes, tickFrameBytes } = limits;
+    this.codec = codec;
     this.#writer = new FrameWriter({
       key: keys.send,
       sender: 'server',
@@ -85,12 +88,11 @@ export class LinkChannel {
     { life, n }: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
+    body: EncodedBody,
   ): void {
-    const head = asked === undefined ? `${ack}` : `${ack},${asked}`;
-    // The body is a list in brackets; its elements follow ours.
-    const data = `[${KIND[kind]},${tab},[${life},${n}],${head},${body.slice(1)}`;
-    this.#batcher.sendEncoded({ data, bytes: utf8Length(data) + 1 });
+    const head = [KIND[kind], tab, [life, n], ack];
+    if (asked !== undefined) head.push(asked);
+    this.#batcher.sendEncoded(this.codec.encodeWithBody(head, bodyFor(this.codec, body)));
   }
 
   /** Sends what this tick has collected now. */

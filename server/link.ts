@@ -1,9 +1,11 @@
 import {
   CLOSE,
   closeCodeOf,
+  codecFor,
   EarlyFrames,
   fromUtf8,
   hasCode,
+  isSealed,
   jsonCodec,
   ServerHandshake,
   unreachable,
@@ -12,6 +14,7 @@ import {
   type Crypto,
   type DenialCode,
   type DownEnvelope,
+  type EncodedBody,
   type IdentityEnvelope,
   type LinkKeys,
   type PayloadCodec,
@@ -99,7 +102,8 @@ export class Link implements SessionLink {
   readonly address: readonly [ip: string, port: number];
   readonly #context: LinkContext;
   readonly #socket: LinkSocket;
-  readonly #codec: PayloadCodec = jsonCodec;
+  #codec: PayloadCodec = jsonCodec;
+  #maxEarlyBytes = 0;
   readonly #proved: () => void;
   #state: State = { name: 'new' };
   #generation = 0;
@@ -118,6 +122,10 @@ export class Link implements SessionLink {
     return this.#generation;
   }
 
+  get codec(): PayloadCodec {
+    return this.#codec;
+  }
+
   get isFirst(): boolean {
     return this.#isFirst;
   }
@@ -131,6 +139,10 @@ export class Link implements SessionLink {
   start(views: Views): void {
     const { crypto, serverKey, store, limits } = this.#context;
     this.#guard(async () => {
+      const codec = codecFor(views.chosen);
+      if (codec === undefined) throw new TypeError(`no codec speaks '${views.chosen}'`);
+      this.#codec = codec;
+      this.#maxEarlyBytes = isSealed(views.chosen) ? 0 : limits.maxEarlyBytes;
       const handshake = new ServerHandshake({ crypto, serverKey, storeID: store.storeID, limits, views });
       const deadline = setTimeout(() => {
         this.fail(
@@ -152,7 +164,7 @@ export class Link implements SessionLink {
         return;
       case 'greeted': {
         const { handshake, deadline } = state;
-        const early = new EarlyFrames(this.#context.limits.maxEarlyBytes);
+        const early = new EarlyFrames(this.#maxEarlyBytes);
         this.#state = { name: 'proving', early, deadline };
         this.#guard(() => this.#prove(handshake, parseText(data, isBinary)));
         return;
@@ -228,11 +240,18 @@ export class Link implements SessionLink {
     seq: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
-  ): void {
+    body: EncodedBody,
+  ): boolean {
     const state = this.#state;
-    if (state.name !== 'active') return;
-    this.#guard(() => state.channel.sendMessage(kind, tab, seq, ack, asked, body));
+    if (state.name !== 'active') return true;
+    try {
+      state.channel.sendMessage(kind, tab, seq, ack, asked, body);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'WEBGRAM_MESSAGE_TOO_LARGE')) return false;
+      this.fail(error);
+      return true;
+    }
   }
 
   end(reason: string, code: number, ...args: unknown[]): void {

@@ -1,10 +1,13 @@
 import {
   AskError,
+  bodyFor,
   DEFAULT_LIMITS,
-  decodeJson,
+  jsonCodec,
   parseUp,
   START,
   type DownEnvelope,
+  type EncodedBody,
+  type PayloadCodec,
   type Position,
 } from 'webgram';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -22,6 +25,7 @@ const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 /** A link whose other end is the test. */
 class TestLink implements SessionLink {
   readonly address = ['127.0.0.1', 1] as const;
+  readonly codec: PayloadCodec = jsonCodec;
   readonly generation: number;
   readonly isFirst: boolean;
   ended: unknown[] | null = null;
@@ -42,9 +46,11 @@ class TestLink implements SessionLink {
     seq: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
-  ): void {
-    this.#add({ kind, tab, seq, ack, ...(asked === undefined ? {} : { asked }), body: decodeJson(body) });
+    body: EncodedBody,
+  ): boolean {
+    const decoded = this.codec.decodeBody(bodyFor(this.codec, body));
+    this.#add({ kind, tab, seq, ack, ...(asked === undefined ? {} : { asked }), body: decoded });
+    return true;
   }
   end(...why: unknown[]): void {
     this.ended ??= why;

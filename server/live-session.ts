@@ -1,19 +1,21 @@
 import {
   CLOSE,
+  jsonCodec,
   unreachable,
-  utf8Length,
   WebgramError,
   type AnyApp,
   type AppShape,
   type ArgsOf,
   type DataOf,
+  type EncodedBody,
   type PageMessages,
+  type PayloadCodec,
   type SendTypeOf,
   type UpEnvelope,
 } from 'webgram';
 import type { SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
-import { Conn, encodeBody, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
+import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
 import { currentRun } from './handler-run.ts';
 import { SessionAccount } from './session-account.ts';
 import type { SessionContext } from './session-context.ts';
@@ -73,6 +75,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /** Of the newest link that was claimed on this node, or before it was loaded here. */
   #generation: number;
   #link: SessionLink | null = null;
+  /** Of the latest link: the next one will most likely have the same. */
+  #codec: PayloadCodec = jsonCodec;
   #state: Life = { name: 'live' };
   /** Since when there is no link. */
   #idleSinceMs: number;
@@ -124,6 +128,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       checkSize: (body) => {
         this.#checkSize(body);
       },
+      codec: () => this.#codec,
       finished: (stream, finish) => {
         this.#gate.enqueue({ kind: 'finish', stream, finish });
       },
@@ -225,7 +230,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
 
   /** Sends a message to every tab of the session. */
   send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void {
-    this.#sendTo(this.#tabs.connected, encodeBody(type, args));
+    this.#sendTo(this.#tabs.connected, encodeMessage(this.#codec, type, args));
   }
 
   /** User id that the session belongs to since the last `login`; `undefined` for none. */
@@ -271,6 +276,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #portOf(stream: SessionStream): ConnPort {
     return {
       isOnline: () => stream.isOnline,
+      codec: () => this.#codec,
       send: (body) => {
         this.#sendTo([stream], body);
       },
@@ -301,7 +307,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     };
   }
 
-  #sendTo(streams: readonly SessionStream[], body: string): void {
+  #sendTo(streams: readonly SessionStream[], body: EncodedBody): void {
     this.#checkSize(body);
     const run = currentRun(this);
     for (const stream of streams) {
@@ -313,9 +319,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   }
 
   /** A message that no frame can hold would end every link that tries to carry it. */
-  #checkSize(body: string): void {
+  #checkSize({ bytes }: EncodedBody): void {
     const maxBytes = this.#context.limits.maxFrameBytes - ENVELOPE_BYTES;
-    if (utf8Length(body) <= maxBytes) return;
+    if (bytes <= maxBytes) return;
     throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', `a message must have at most ${maxBytes} bytes`);
   }
 
@@ -345,6 +351,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     if (older !== null) this.#tabs.letGo(older);
     older?.end('superseded', CLOSE.superseded, link.generation);
     this.#link = link;
+    this.#codec = link.codec;
     this.#expiry.use();
     this.#tabs.renumber();
     if (this.#gate.isPaused) link.pause();

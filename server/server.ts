@@ -249,6 +249,7 @@ export class Server<A extends AppShape = AnyApp> {
         path: this.#settings.path,
         policy: this.#settings.policy,
         proxies: this.#settings.proxies,
+        sealed: this.#settings.sealed,
         context: await this.#linkContext(),
       });
       try {

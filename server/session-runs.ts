@@ -1,11 +1,12 @@
 import {
   AskError,
-  encodeJson,
   isPromiseLike,
   WebgramError,
   type AnyApp,
   type AppShape,
+  type EncodedBody,
   type Listener,
+  type PayloadCodec,
   type UpEnvelope,
   type WireError,
 } from 'webgram';
@@ -29,7 +30,9 @@ export interface SessionRunsOptions<A extends AppShape> {
   handlers: Handlers;
   log: Logger;
   /** @throws {WebgramError} `WEBGRAM_MESSAGE_TOO_LARGE` */
-  checkSize: (body: string) => void;
+  checkSize: (body: EncodedBody) => void;
+  /** For which answers are encoded now. */
+  codec: () => PayloadCodec;
   /** A concurrent handler has ended: `finish` is to be given to `finish` in its turn. */
   finished: (stream: SessionStream, finish: () => void) => void;
 }
@@ -257,10 +260,10 @@ export class SessionRuns<A extends AppShape = AnyApp> {
 
   #succeed(run: HandlerRun, stream: SessionStream, message: MessageUp, value: unknown): void {
     if (this.#hasEnded) return;
-    let body: string | undefined;
+    let body: EncodedBody | undefined;
     try {
       if (message.kind === 'ask') {
-        body = encodeAnswer(null, value);
+        body = this.#encodeAnswer(null, value);
         this.#options.checkSize(body);
       }
       if (run.wantsCommit) this.#options.committer.want();
@@ -289,7 +292,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     run: HandlerRun,
     stream: SessionStream,
     message: MessageUp | undefined,
-    answer: { body: string } | { error: WireError } | undefined,
+    answer: { body: EncodedBody } | { error: WireError } | undefined,
   ): void {
     if (this.#hasEnded) return;
     const { committer, tabs } = this.#options;
@@ -299,13 +302,18 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     const touched = this.#release(run);
     const barrier = committer.lastBarrier;
     if (message?.kind === 'ask' && answer !== undefined) {
-      const body = 'body' in answer ? answer.body : encodeAnswer(answer.error, null);
+      const body = 'body' in answer ? answer.body : this.#encodeAnswer(answer.error, null);
       tabs.push(stream, { kind: 'answer', asked: message.seq, body }, barrier);
     }
     if (message !== undefined) stream.markHandled(message.seq, barrier);
     touched.add(stream);
     committer.commitIfWanted(false);
     for (const one of touched) tabs.flush(one);
+  }
+
+  #encodeAnswer(error: WireError | null, value: unknown): EncodedBody {
+    const codec = this.#options.codec();
+    return codec.encodeBody([error, error === null ? value : null], () => 'the value of an answer');
   }
 
   /** Numbers what a run has sent. @returns The streams it went to. */
@@ -333,13 +341,6 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   #messageID(stream: SessionStream, seq: number): string {
     return `${this.#options.session.sessionID}/${stream.tabID}/${seq}`;
   }
-}
-
-function encodeAnswer(error: WireError | null, value: unknown): string {
-  return encodeJson([error, error === null ? value : null], {
-    depth: 1,
-    describe: () => 'the value of an answer',
-  });
 }
 
 /** A stranger learns the code of an `AskError`, and of anything else only that it failed. */

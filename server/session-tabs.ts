@@ -183,10 +183,11 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     return stream.push(message, this.#options.life, barrier);
   }
 
-  /** Sends what may leave now. */
+  /** Sends what may leave now. What the tab's new link cannot carry cuts its stream off, and the tab is told. */
   flush(stream: SessionStream): void {
     const { committer, context } = this.#options;
-    stream.flush(committer.confirmed, committer.newestCommit, context.clock());
+    const fits = stream.flush(committer.confirmed, committer.newestCommit, context.clock());
+    if (!fits) this.close(stream, 'overflow');
   }
 
   flushAll(): void {
