@@ -267,6 +267,39 @@ describe('LiveSession', () => {
     expect(sent.match(/WEBGRAM_NO_HANDLER/g)).toHaveLength(2);
   });
 
+  it('knows an AskError of another copy of the library', async () => {
+    vi.resetModules();
+    const other = await import('webgram');
+    expect(other.AskError).not.toBe(AskError);
+    handlers.answer['buy'] = () => {
+      throw new other.AskError('sold-out', 'no seats left', { seats: 0 });
+    };
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'buy'));
+    const error = { code: 'sold-out', message: 'no seats left', data: { seats: 0 } };
+    expect(one.look().slice(1)).toMatchObject([{ asked: 1, body: [error, null] }]);
+  });
+
+  it('answers with a failure what no AskError can carry, and goes on', async () => {
+    const thrown = [
+      new AskError('', 'no code'),
+      new AskError('x'.repeat(257)),
+      new AskError('data', 'a function', () => 1),
+      new AskError('data', 'too much', 'x'.repeat(DEFAULT_LIMITS.maxFrameBytes)),
+    ];
+    handlers.answer['fail'] = (_conn: Conn, n: number) => {
+      throw thrown[n] as Error;
+    };
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    for (const n of thrown.keys()) session.receive(one, ask(1, n + 1, 'fail', n));
+    const failed = [{ code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' }, null];
+    expect(one.look().slice(1)).toMatchObject(thrown.map((_, n) => ({ asked: n + 1, body: failed })));
+    expect(session.isLive).toBe(true);
+    expect(SILENT.error).toHaveBeenCalledWith(expect.anything(), 'an AskError cannot be sent');
+  });
+
   it('goes on after a crash: data, marks and unacknowledged replies are those of the last commit', async () => {
     const runs: number[] = [];
     const handle = async (conn: Conn, x: number): Promise<number> => {

@@ -367,14 +367,8 @@ describe('what was sent while another codec was spoken', () => {
 
 function noteOf(tab: TestTab, value: unknown) {
   tab.seq += 1;
-  return {
-    kind: 'send',
-    tab: tab.tab,
-    seq: tab.seq,
-    ack: tab.received,
-    type: 'note',
-    args: [value],
-  } as const;
+  const { tab: number, seq, received } = tab;
+  return { kind: 'send' as const, tab: number, seq, ack: received, type: 'note', args: [value] };
 }
 
 /** One bit of a frame changed; a text stays ASCII, because others are refused below us. */

@@ -1,6 +1,7 @@
 import {
-  AskError,
+  isAskError,
   isPromiseLike,
+  MAX_TYPE_LENGTH,
   WebgramError,
   type AnyApp,
   type AppShape,
@@ -279,12 +280,27 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     run.sent.length = 0;
     run.wantsCommit = false;
     run.restore();
-    if (!(thrown instanceof AskError)) {
-      const type = message.kind === 'answer' ? '' : message.type;
-      const { session, log } = this.#options;
+    const type = message.kind === 'answer' ? '' : message.type;
+    this.#finish(run, stream, message, { error: this.#toWireError(type, thrown) });
+  }
+
+  /** A stranger learns what is in an `AskError`, and of anything else only that it failed. */
+  #toWireError(type: string, thrown: unknown): WireError {
+    const { session, log, checkSize } = this.#options;
+    if (isAskError(thrown)) {
+      const { code, message, data } = thrown;
+      const error: WireError = data === undefined ? { code, message } : { code, message, data };
+      try {
+        checkAskError(error);
+        checkSize(this.#encodeAnswer(error, null));
+        return error;
+      } catch (cause) {
+        log.error({ sessionID: session.sessionID, type, error: cause }, 'an AskError cannot be sent');
+      }
+    } else {
       log.error({ sessionID: session.sessionID, type, error: thrown }, 'a handler threw');
     }
-    this.#finish(run, stream, message, { error: toWireError(thrown) });
+    return { code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' };
   }
 
   /** Queues what a run has produced behind the commit it depends on. */
@@ -343,11 +359,11 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   }
 }
 
-/** A stranger learns the code of an `AskError`, and of anything else only that it failed. */
-function toWireError(thrown: unknown): WireError {
-  if (!(thrown instanceof AskError)) return { code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' };
-  const { code, message, data } = thrown;
-  return data === undefined ? { code, message } : { code, message, data };
+/** @throws {RangeError} for what its asker would take for a broken frame. */
+function checkAskError({ code, message }: WireError): void {
+  const isCode = typeof code === 'string' && code !== '' && code.length <= MAX_TYPE_LENGTH;
+  if (isCode && typeof message === 'string') return;
+  throw new RangeError(`an AskError must have a code of 1 to ${MAX_TYPE_LENGTH} characters and a message`);
 }
 
 function toError(thrown: unknown): Error {

@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws';
 import type { Limits, PayloadCodec } from 'webgram';
 import { Client } from '../../client/client.ts';
-import type { HostPort, TabEnvironment } from '../../client/environment.ts';
+import type { TabEnvironment } from '../../client/environment.ts';
 import { createInProcessHost, type InProcessHost } from '../../worker/host/in-process.ts';
 import { MemoryKeyStore, type KeyStore } from '../../worker/host/key-store.ts';
 import type { Socket } from '../../worker/host/platform.ts';
@@ -73,7 +73,7 @@ export class NodeHost {
           };
         });
         if (welcome.kind !== 'welcome') throw new Error('no host');
-        return { port: port as HostPort, welcome, why: 'a host in this process' };
+        return { port, welcome, why: 'a host in this process' };
       },
       holdLock: () => Promise.resolve(() => undefined),
       watchLock: () => () => undefined,
