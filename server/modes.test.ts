@@ -4,6 +4,7 @@ import { codecs, DEFAULT_LIMITS, isSealed, subprotocolsOf, type Frame } from 'we
 import type { Conn } from './conn.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, UpgradeRefused, type TestIdentity, type TestLink } from './testing/test-client.ts';
+import { turn } from './testing/until.ts';
 
 const TAGGED = subprotocolsOf(codecs, false);
 const SEALED = subprotocolsOf(codecs, true);
@@ -381,8 +382,4 @@ function flip(frame: Frame, bit: number): Frame {
   const changed = frame.slice();
   changed[Math.floor(bit / 8) % frame.length]! ^= 1 << (bit % 8);
   return changed;
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

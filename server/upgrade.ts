@@ -74,6 +74,11 @@ export class Upgrades {
     return this.#links.size;
   }
 
+  /** Upgrades that wait for a place. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Whether an upgrade request is meant for us: our path, and a subprotocol of ours, whichever we are set to speak. */
   owns(req: IncomingMessage): boolean {
     return this.#isOurPath(req) && offersOneOf(req, ALL_SUBPROTOCOLS);
