@@ -1,4 +1,4 @@
-import { AskError } from 'webgram';
+import { AskError, isAskError } from 'webgram';
 import type { Listener, Position, TabStream, WireError } from 'webgram';
 import { copyMessage } from './message-copy.ts';
 import type { Copied } from './message-copy.ts';
@@ -30,7 +30,7 @@ export class PageAnswers {
     } catch (error) {
       // The details stay in this page.
       let { code, message, data } = new AskError('WEBGRAM_HANDLER_FAILED', 'the handler failed');
-      if (error instanceof AskError) ({ code, message, data } = error);
+      if (isAskError(error)) ({ code, message, data } = error);
       else report(error);
       const copy = copyMessage(data === undefined ? { code, message } : { code, message, data });
       return { error: copy.value, value: null, bytes: copy.bytes };

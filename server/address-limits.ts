@@ -23,6 +23,9 @@ export const DEFAULT_ADDRESS_RATES: Readonly<AddressRates> = Object.freeze({
   failedProofsPerMinute: 20,
 });
 
+/** More came from an address than may. */
+export class TooOften extends Error {}
+
 /** Addresses that are remembered; beyond it the ones that came first are forgotten. */
 const MAX_ENTRIES = 50_000;
 /** Upgrades of one address that wait for a place. */

@@ -1,6 +1,5 @@
 import {
   Asks,
-  encodeJson,
   Listeners,
   MAX_TYPE_LENGTH,
   WebgramError,
@@ -9,8 +8,10 @@ import {
   type ArgsOf,
   type AskOptions,
   type DataOf,
+  type EncodedBody,
   type Listener,
   type PageMessages,
+  type PayloadCodec,
   type Position,
   type ResultOf,
   type SendTypeOf,
@@ -56,10 +57,12 @@ export interface SharedSession<A extends AppShape = AnyApp> {
 /** How a connection reaches its tab. */
 export interface ConnPort {
   isOnline(): boolean;
-  send(body: string): void;
+  /** For which messages are encoded now. */
+  codec(): PayloadCodec;
+  send(body: EncodedBody): void;
   sendVolatile(type: string, args: unknown[]): void;
   /** @returns Where the ask stands, which its answer names. */
-  ask(body: string): Position;
+  ask(body: EncodedBody): Position;
   cancel(asked: Position): void;
   close(why: string): void;
   login(account: string, profile: Profile): Promise<void>;
@@ -125,13 +128,13 @@ export class Conn<A extends AppShape = AnyApp> {
    * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE` when an argument cannot be sent.
    */
   send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void {
-    this.#port.send(encodeBody(type, args));
+    this.#port.send(encodeMessage(this.#port.codec(), type, args));
   }
 
   /** Sends best effort: at once, without waiting for a commit, and not at all while the tab is offline. */
   readonly volatile = {
     send: <T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void => {
-      encodeBody(type, args);
+      encodeMessage(this.#port.codec(), type, args);
       this.#port.sendVolatile(type, args);
     },
   };
@@ -158,7 +161,7 @@ export class Conn<A extends AppShape = AnyApp> {
     }
     options.signal?.throwIfAborted();
     if (this.#hasClosed) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
-    const at = this.#port.ask(encodeBody(type, args));
+    const at = this.#port.ask(encodeMessage(this.#port.codec(), type, args));
     return this.#asks.add(keyOf(at), options);
   }
 
@@ -269,13 +272,13 @@ export class Conn<A extends AppShape = AnyApp> {
 }
 
 /** Encodes type and arguments as they follow the acknowledgement in the envelope. */
-export function encodeBody(type: string, args: readonly unknown[]): string {
+export function encodeMessage(codec: PayloadCodec, type: string, args: readonly unknown[]): EncodedBody {
   if (typeof type !== 'string' || type === '' || type.length > MAX_TYPE_LENGTH || type.startsWith('$')) {
     throw new TypeError(
       `a message type must be a string of 1 to ${MAX_TYPE_LENGTH} characters not beginning with $`,
     );
   }
-  return encodeJson([type, ...args], { depth: 1, describe: ([index, ...rest]) => place(index, rest) });
+  return codec.encodeBody([type, ...args], ([index, ...rest]) => place(index, rest));
 }
 
 function place(index: string | number | undefined, rest: readonly (string | number)[]): string {

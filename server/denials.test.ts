@@ -5,6 +5,7 @@ import { MemoryStore } from './store/memory-store.ts';
 import type { EndReason } from './store/store.ts';
 import { Scene } from './testing/scene.ts';
 import type { TestIdentity, TestLink } from './testing/test-client.ts';
+import { turn, until } from './testing/until.ts';
 
 let scene: Scene;
 let identity: TestIdentity;
@@ -146,6 +147,12 @@ describe('revoke', () => {
     const store = new (class extends MemoryStore {
       gate: Promise<void> | undefined;
       reached: (() => void) | undefined;
+      hasEnded = false;
+      override async end(...args: Parameters<MemoryStore['end']>) {
+        const ended = await super.end(...args);
+        this.hasEnded = true;
+        return ended;
+      }
       override async load(...args: Parameters<MemoryStore['load']>) {
         const loaded = await super.load(...args);
         this.reached?.();
@@ -165,7 +172,9 @@ describe('revoke', () => {
     const entering = link.enter(identity).catch(() => undefined);
     await isLoading;
     const revoking = server.sessions.revoke(1);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => store.hasEnded);
+    // It waits for the load now.
+    await turn();
     release();
     await revoking;
     await entering;

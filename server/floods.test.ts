@@ -1,6 +1,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { toBase64url } from 'webgram';
+import { DEFAULT_ADDRESS_RATES } from './address-limits.ts';
 import { NodeSigningKey } from './node-crypto.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { Scene } from './testing/scene.ts';
@@ -157,6 +158,38 @@ describe('honest clients get through while one address', () => {
     },
     30_000,
   );
+
+  test("replays an owner's proof: he waits for those before him only", async () => {
+    await start();
+    const [owner] = honest;
+    const recorded = await scene.connect();
+    const { proof } = await recorded.prove(owner!.key, { kind: 'resume', sessionID: owner!.sessionID! });
+    recorded.socket.terminate();
+    let looked = 0;
+    const replay = async (): Promise<void> => {
+      const link = await scene.connect();
+      link.sendRaw(proof);
+      // Never with a rate: one of them may be good.
+      expect(await link.closed).toMatchObject({ code: 4401 });
+      looked += 1;
+    };
+    for (let i = 0; i < 40; i += 1) await replay();
+    expect(await scene.attempt(owner!)).toMatchObject({ kind: 'ok' });
+    // As many as may be without a proof, all the time.
+    let isOver = false;
+    const flood = Array.from({ length: DEFAULT_ADDRESS_RATES.maxUnproved - 1 }, async () => {
+      while (!isOver) await replay();
+    });
+    for (let visit = 0; visit < 3; visit += 1) {
+      const before = looked;
+      expect(await scene.attempt(owner!)).toMatchObject({ kind: 'ok' });
+      // Those that were there before him, and nobody twice.
+      expect(looked - before).toBeLessThanOrEqual(2 * DEFAULT_ADDRESS_RATES.maxUnproved);
+    }
+    isOver = true;
+    await Promise.all(flood);
+    expect(errors()).toEqual([]);
+  }, 30_000);
 
   test('sends frames without end, and frames that are too long (C24)', async () => {
     await start();

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE, DEFAULT_LIMITS, parseDown, type UpEnvelope } from 'webgram';
 import { NodeSigningKey } from './node-crypto.ts';
 import { DEFAULT_ADDRESS_RATES } from './address-limits.ts';
@@ -13,7 +13,10 @@ beforeEach(() => {
   scene = new Scene();
 });
 
-afterEach(() => scene.close());
+afterEach(() => {
+  vi.useRealTimers();
+  return scene.close();
+});
 
 test('the limits are those of the protocol unless somebody says others', () => {
   expect({ ...DEFAULT_LIMITS, ...DEFAULT_ADDRESS_RATES }).toMatchObject({
@@ -255,9 +258,10 @@ describe('a place of a socket that says nothing', () => {
   });
 
   test('is kept while nobody else wants it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     await scene.start({ limits: { maxUnproved: 2 } });
     const silent = await scene.connect();
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    vi.advanceTimersByTime(DEFAULT_LIMITS.handshakeTimeoutMs - 1);
     expect(await silent.enter(scene.identity())).toMatchObject({ kind: 'ok' });
   });
 });

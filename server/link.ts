@@ -1,46 +1,36 @@
 import {
   CLOSE,
   closeCodeOf,
-  CONFIRM_BYTES,
+  codecFor,
   EarlyFrames,
-  encodeJson,
-  FrameReader,
-  FrameWriter,
   fromUtf8,
   hasCode,
+  isSealed,
   jsonCodec,
-  KIND,
-  parseHandshakeFrame,
-  parseProofBody,
-  parseUp,
   ServerHandshake,
-  SIGNATURE_BYTES,
-  TickBatcher,
   unreachable,
-  utf8Length,
   WebgramError,
   type Bytes,
   type Crypto,
   type DenialCode,
   type DownEnvelope,
+  type EncodedBody,
   type IdentityEnvelope,
-  type Limits,
   type LinkKeys,
   type PayloadCodec,
   type Position,
-  type Proof,
   type SigningKey,
   type UpEnvelope,
   type Views,
 } from 'webgram';
-import type { AddressLimits } from './address-limits.ts';
+import { TooOften } from './address-limits.ts';
+import { Admission, type AdmissionContext, type Verdict } from './admission.ts';
+import { LinkChannel } from './link-channel.ts';
 import { LinkRenewal, type LinkIdentity, type WriteKey } from './link-renewal.ts';
-import { endOfLife, type Lifetime } from './lifetime.ts';
 import type { LiveSession } from './live-session.ts';
 import type { Logger } from './log.ts';
 import type { SessionLink } from './session-link.ts';
 import type { Sessions } from './sessions.ts';
-import type { KeyRow, Store } from './store/store.ts';
 
 /** What a link needs of a WebSocket. Nothing in it throws. */
 export interface LinkSocket {
@@ -54,25 +44,13 @@ export interface LinkSocket {
 }
 
 /** What all links of a server share. */
-export interface LinkContext {
+export interface LinkContext extends AdmissionContext {
   crypto: Crypto;
   serverKey: SigningKey;
   /** Announced to clients while the server changes keys, 65 bytes. */
   otherServerKey: Bytes | null;
-  store: Store;
   sessions: Pick<Sessions, 'open' | 'claim' | 'expire'>;
-  limits: Limits;
-  lifetime: Lifetime;
-  addresses: AddressLimits;
-  /** Server time in ms since 1970. */
-  clock: () => number;
   log: Logger;
-  /**
-   * A client names a session that this store has not made yet: the store is older than the client.
-   *
-   * @returns Whether the operator has accepted that, so that the client may be told.
-   */
-  storeIsBehind: (sessionID: number) => boolean;
 }
 
 export interface LinkOptions {
@@ -103,9 +81,7 @@ interface Active {
   renewal: LinkRenewal | undefined;
   /** Ends the link when no other has taken over in time. */
   age: NodeJS.Timeout;
-  reader: FrameReader<UpEnvelope>;
-  writer: FrameWriter;
-  batcher: TickBatcher;
+  channel: LinkChannel;
 }
 
 /** How long a peer that was cut off may take to close, in ms. */
@@ -126,7 +102,8 @@ export class Link implements SessionLink {
   readonly address: readonly [ip: string, port: number];
   readonly #context: LinkContext;
   readonly #socket: LinkSocket;
-  readonly #codec: PayloadCodec = jsonCodec;
+  #codec: PayloadCodec = jsonCodec;
+  #maxEarlyBytes = 0;
   readonly #proved: () => void;
   #state: State = { name: 'new' };
   #generation = 0;
@@ -145,6 +122,10 @@ export class Link implements SessionLink {
     return this.#generation;
   }
 
+  get codec(): PayloadCodec {
+    return this.#codec;
+  }
+
   get isFirst(): boolean {
     return this.#isFirst;
   }
@@ -158,6 +139,10 @@ export class Link implements SessionLink {
   start(views: Views): void {
     const { crypto, serverKey, store, limits } = this.#context;
     this.#guard(async () => {
+      const codec = codecFor(views.chosen);
+      if (codec === undefined) throw new TypeError(`no codec speaks '${views.chosen}'`);
+      this.#codec = codec;
+      this.#maxEarlyBytes = isSealed(views.chosen) ? 0 : limits.maxEarlyBytes;
       const handshake = new ServerHandshake({ crypto, serverKey, storeID: store.storeID, limits, views });
       const deadline = setTimeout(() => {
         this.fail(
@@ -179,7 +164,7 @@ export class Link implements SessionLink {
         return;
       case 'greeted': {
         const { handshake, deadline } = state;
-        const early = new EarlyFrames(this.#context.limits.maxEarlyBytes);
+        const early = new EarlyFrames(this.#maxEarlyBytes);
         this.#state = { name: 'proving', early, deadline };
         this.#guard(() => this.#prove(handshake, parseText(data, isBinary)));
         return;
@@ -194,7 +179,7 @@ export class Link implements SessionLink {
         this.#heardMs = performance.now();
         this.#guard(() => {
           refuseHandshakeFrame(data, isBinary);
-          state.reader.receive(data, isBinary);
+          state.channel.receive(data, isBinary);
         });
         return;
       default:
@@ -246,23 +231,27 @@ export class Link implements SessionLink {
 
   send(envelope: DownEnvelope): void {
     const state = this.#state;
-    if (state.name === 'active') this.#guard(() => state.batcher.send(envelope));
+    if (state.name === 'active') this.#guard(() => state.channel.send(envelope));
   }
 
   sendMessage(
     kind: 'send' | 'ask' | 'answer',
     tab: number,
-    { life, n }: Position,
+    seq: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
-  ): void {
+    body: EncodedBody,
+  ): boolean {
     const state = this.#state;
-    if (state.name !== 'active') return;
-    const head = asked === undefined ? `${ack}` : `${ack},${asked}`;
-    // The body is a list in brackets; its elements follow ours.
-    const data = `[${KIND[kind]},${tab},[${life},${n}],${head},${body.slice(1)}`;
-    this.#guard(() => state.batcher.sendEncoded({ data, bytes: utf8Length(data) + 1 }));
+    if (state.name !== 'active') return true;
+    try {
+      state.channel.sendMessage(kind, tab, seq, ack, asked, body);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'WEBGRAM_MESSAGE_TOO_LARGE')) return false;
+      this.fail(error);
+      return true;
+    }
   }
 
   end(reason: string, code: number, ...args: unknown[]): void {
@@ -270,8 +259,8 @@ export class Link implements SessionLink {
     if (state.name === 'closed') return;
     if (state.name === 'active') {
       this.#guard(() => {
-        state.batcher.send({ kind: 'bye', reason, args });
-        state.batcher.flush();
+        state.channel.send({ kind: 'bye', reason, args });
+        state.channel.flush();
       });
     }
     this.#close(code, reason);
@@ -315,80 +304,26 @@ export class Link implements SessionLink {
   // ---- the proof
 
   async #prove(handshake: ServerHandshake, text: string): Promise<void> {
-    const { store, sessions, clock, addresses, limits } = this.#context;
-    const found: { row?: KeyRow | undefined; keyID?: string | undefined } = {};
-    const proof = await handshake.receive(text, async (keyID) => {
-      const row = (found.row = await this.#findKey(keyID));
-      found.keyID = row && keyID;
-      // Before anything that costs time. A key that we know may be proved: it is never refused for a limit.
-      const [ip] = this.address;
-      const hasFailed = addresses.hasFailedTooOften(ip, found.keyID);
-      if (row !== undefined) {
-        if (hasFailed) await addresses.turn(ip, () => this.#state.name === 'proving');
-      } else if (resumedIn(text, limits) === undefined) {
-        if (!addresses.mayCreate(ip)) throw new TooOften('too many new sessions');
-      } else if (hasFailed) {
-        throw new TooOften('too many failed proofs');
-      }
-      return row && { publicKey: row.publicKey, ended: row.ended?.reason };
-    });
-    if (proof.kind === 'refused') {
-      await this.#refuse(handshake, proof.code, text, found.keyID);
-      return;
+    const admission = new Admission(this.#context, this.address[0], () => this.#state.name === 'proving');
+    const verdict = await admission.decide(handshake, text);
+    switch (verdict.name) {
+      case 'accepted':
+        return this.#accept(handshake, verdict);
+      case 'denied':
+        return this.#deny(handshake, verdict.code);
+      case 'closed':
+        this.#close(verdict.code, verdict.reason);
+        return;
+      case 'gone':
+        return;
+      default:
+        unreachable(verdict);
     }
-    const sessionID = found.row?.sessionID ?? (await this.#create(handshake, proof));
-    if (sessionID === undefined || this.#state.name !== 'proving') return;
-    const generation = await sessions.claim(sessionID).catch((error: unknown) => {
-      if (hasCode(error, 'WEBGRAM_SESSION_ENDED')) return undefined;
-      throw error;
-    });
-    // The key may have ended since we looked. A renewal that comes later finds this generation and fails.
-    const row = await store.findKey(proof.keyID);
-    if (generation === undefined || row === undefined || row.ended !== undefined) {
-      await this.#deny(handshake, row?.ended?.reason ?? 'unknown');
-      return;
-    }
-    const expiresAtMs = endOfLife(this.#context.lifetime, found.row?.createdMs ?? clock(), clock());
-    await this.#accept(handshake, proof, sessionID, generation, expiresAtMs);
-  }
-
-  /** Finds a key; one whose lifetime is over becomes a tombstone at that. */
-  async #findKey(keyID: string): Promise<KeyRow | undefined> {
-    const { store, sessions, clock, lifetime } = this.#context;
-    const row = await store.findKey(keyID);
-    if (row?.createdMs === undefined) return row;
-    const { sessionID, createdMs, expiresAtMs = Infinity } = row;
-    // It may have been made when the options were others.
-    const lastMs = createdMs + lifetime.absoluteLifetimeMs;
-    if (Math.min(expiresAtMs, lastMs) > clock()) return row;
-    if (lastMs < expiresAtMs) await store.extend(sessionID, lastMs);
-    return (await sessions.expire(sessionID)) ? store.findKey(keyID) : row;
-  }
-
-  /** @returns `undefined` when it was denied. */
-  async #create(handshake: ServerHandshake, proof: Proof): Promise<number | undefined> {
-    const { store, clock, addresses } = this.#context;
-    if (proof.kind !== 'create') throw new TypeError('a resume must have a row');
-    if (!addresses.takeCreate(this.address[0])) {
-      this.#close(CLOSE.rate, 'too many new sessions');
-      return undefined;
-    }
-    const { keyID, publicKey, fromClient } = proof;
-    const encoded = fromClient === null ? undefined : encodeJson(fromClient);
-    const nowMs = clock();
-    const expiresAtMs = endOfLife(this.#context.lifetime, nowMs, nowMs);
-    const created = await store.create({ keyID, publicKey, nowMs, expiresAtMs, fromClient: encoded });
-    if ('sessionID' in created) return created.sessionID;
-    await this.#deny(handshake, created.ended);
-    return undefined;
   }
 
   async #accept(
     handshake: ServerHandshake,
-    proof: Exclude<Proof, { kind: 'refused' }>,
-    sessionID: number,
-    generation: number,
-    expiresAtMs: number | undefined,
+    { proof, sessionID, generation, expiresAtMs }: Verdict & { name: 'accepted' },
   ): Promise<void> {
     const { sessions, limits, clock, otherServerKey } = this.#context;
     // Spread, so that links that began together do not end together.
@@ -411,57 +346,35 @@ export class Link implements SessionLink {
     this.#generation = generation;
     this.#isFirst = proof.kind === 'create';
     this.#heardMs = performance.now();
-    const active = this.#activate(session, keys, proof, maxLinkMs);
+    const channel = this.#activate(session, keys, proof, maxLinkMs);
     this.#socket.send(answer);
     this.#proved();
     session.attachLink(this);
-    state.early.drain(active.reader);
+    state.early.drain(channel);
   }
 
   #activate(
     session: LiveSession,
     keys: LinkKeys,
-    proof: Pick<LinkIdentity, 'keyID' | 'publicKey'>,
+    { keyID, publicKey }: Pick<LinkIdentity, 'keyID' | 'publicKey'>,
     maxLinkMs: number,
-  ): Active {
+  ): LinkChannel {
     const { crypto, limits } = this.#context;
-    const { maxFrameBytes, tickFrameBytes } = limits;
-    const codec = this.#codec;
-    const failed = (error: unknown): void => {
-      this.fail(error);
-    };
-    const writer = new FrameWriter({
-      key: keys.send,
-      sender: 'server',
-      codec,
-      maxFrameBytes,
+    const channel = new LinkChannel({
+      crypto,
+      keys,
+      codec: this.#codec,
+      limits,
       output: (frame) => {
         this.#socket.send(frame);
       },
-      failed,
-    });
-    const reader = new FrameReader<UpEnvelope>({
-      crypto,
-      key: keys.receive,
-      sender: 'client',
-      codec,
-      maxFrameBytes,
-      parse: parseUp,
       deliver: (envelopes) => {
         for (const envelope of envelopes) this.#deliver(envelope);
       },
-      failed,
-    });
-    const batcher = new TickBatcher({
-      writer,
-      tickFrameBytes,
-      schedule: (flush) => {
-        process.nextTick(() => {
-          this.#guard(flush);
-        });
+      failed: (error) => {
+        this.fail(error);
       },
     });
-    const { keyID, publicKey } = proof;
     const identity = { keyID, publicKey, exporter: keys.exporter };
     const age = setTimeout(
       () => {
@@ -470,41 +383,8 @@ export class Link implements SessionLink {
       Math.min(maxLinkMs + limits.linkGraceMs, MAX_TIMEOUT_MS),
     );
     age.unref();
-    const active: Active = {
-      name: 'active',
-      session,
-      identity,
-      renewal: undefined,
-      age,
-      reader,
-      writer,
-      batcher,
-    };
-    this.#state = active;
-    return active;
-  }
-
-  /** @param knownKeyID Of the proof, when the store knows it. */
-  async #refuse(
-    handshake: ServerHandshake,
-    code: DenialCode,
-    text: string,
-    knownKeyID: string | undefined,
-  ): Promise<void> {
-    const { store, storeIsBehind, addresses, limits } = this.#context;
-    if (code === 'unknown') {
-      const sessionID = resumedIn(text, limits);
-      const isBehind = sessionID !== undefined && sessionID >= (await store.nextSessionID());
-      if (isBehind && !storeIsBehind(sessionID)) {
-        // A denial would make the client put its identity aside, for a mistake of the operator.
-        this.#close(CLOSE.tryLater, 'try later');
-        return;
-      }
-      // A create that fails counts like one that does not, or it would be cheaper.
-      if (sessionID === undefined && knownKeyID === undefined) addresses.takeCreate(this.address[0]);
-      else addresses.countFailure(this.address[0], knownKeyID);
-    }
-    await this.#deny(handshake, code);
+    this.#state = { name: 'active', session, identity, renewal: undefined, age, channel };
+    return channel;
   }
 
   async #deny(handshake: ServerHandshake, code: DenialCode): Promise<void> {
@@ -570,8 +450,7 @@ export class Link implements SessionLink {
     this.#state = { name: 'closed' };
     if (state.name === 'greeted' || state.name === 'proving') clearTimeout(state.deadline);
     if (state.name !== 'active') return;
-    state.reader.stop();
-    state.writer.stop();
+    state.channel.stop();
     state.renewal?.stop(gone());
     clearTimeout(state.age);
     // Later, because it may be the session that is in the middle of something with us.
@@ -606,21 +485,9 @@ function refuseHandshakeFrame(data: Uint8Array, isBinary: boolean): void {
   throw new WebgramError('WEBGRAM_BAD_FRAME', 'a second handshake frame must not come', { received: true });
 }
 
-/** The sessionID that a refused proof has claimed; `undefined` when it did not resume. */
-function resumedIn(text: string, limits: Limits): number | undefined {
-  const lengths = [SIGNATURE_BYTES, CONFIRM_BYTES];
-  const shapes = { 'session-create': lengths, 'session-resume': lengths };
-  const { type, body } = parseHandshakeFrame(text, limits.maxHandshakeBytes, shapes);
-  const proof = parseProofBody(type, body, limits.maxFromClientBytes);
-  return proof.type === 'session-resume' ? proof.sessionID : undefined;
-}
-
 function gone(): WebgramError {
   return new WebgramError('WEBGRAM_CLOSED', 'the link has gone; nothing has changed', { retryable: true });
 }
-
-/** More came from there than may. */
-class TooOften extends Error {}
 
 /** The session or the server was just ending: nothing is wrong, and the client comes again. */
 function isPassing(error: unknown): boolean {

@@ -1,10 +1,13 @@
 import {
   AskError,
+  bodyFor,
   DEFAULT_LIMITS,
-  decodeJson,
+  jsonCodec,
   parseUp,
   START,
   type DownEnvelope,
+  type EncodedBody,
+  type PayloadCodec,
   type Position,
 } from 'webgram';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -12,7 +15,7 @@ import type { Conn } from './conn.ts';
 import type { DataVersion } from './data-version.ts';
 import { concurrent, Handlers } from './handlers.ts';
 import { DEFAULT_LIFETIME } from './lifetime.ts';
-import { DEFAULT_RETENTION } from './live-session.ts';
+import { DEFAULT_RETENTION } from './session-context.ts';
 import type { SessionLink } from './session-link.ts';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -22,6 +25,7 @@ const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 /** A link whose other end is the test. */
 class TestLink implements SessionLink {
   readonly address = ['127.0.0.1', 1] as const;
+  readonly codec: PayloadCodec = jsonCodec;
   readonly generation: number;
   readonly isFirst: boolean;
   ended: unknown[] | null = null;
@@ -44,9 +48,11 @@ class TestLink implements SessionLink {
     seq: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
-  ): void {
-    this.#add({ kind, tab, seq, ack, ...(asked === undefined ? {} : { asked }), body: decodeJson(body) });
+    body: EncodedBody,
+  ): boolean {
+    const decoded = this.codec.decodeBody(bodyFor(this.codec, body));
+    this.#add({ kind, tab, seq, ack, ...(asked === undefined ? {} : { asked }), body: decoded });
+    return true;
   }
   end(...why: unknown[]): void {
     this.ended ??= why;
@@ -261,6 +267,39 @@ describe('LiveSession', () => {
     expect(sent).toContain('WEBGRAM_HANDLER_FAILED');
     expect(sent).not.toContain('1234');
     expect(sent.match(/WEBGRAM_NO_HANDLER/g)).toHaveLength(2);
+  });
+
+  it('knows an AskError of another copy of the library', async () => {
+    vi.resetModules();
+    const other = await import('webgram');
+    expect(other.AskError).not.toBe(AskError);
+    handlers.answer['buy'] = () => {
+      throw new other.AskError('sold-out', 'no seats left', { seats: 0 });
+    };
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'buy'));
+    const error = { code: 'sold-out', message: 'no seats left', data: { seats: 0 } };
+    expect(one.look().slice(1)).toMatchObject([{ asked: 1, body: [error, null] }]);
+  });
+
+  it('answers with a failure what no AskError can carry, and goes on', async () => {
+    const thrown = [
+      new AskError('', 'no code'),
+      new AskError('x'.repeat(257)),
+      new AskError('data', 'a function', () => 1),
+      new AskError('data', 'too much', 'x'.repeat(DEFAULT_LIMITS.maxFrameBytes)),
+    ];
+    handlers.answer['fail'] = (_conn: Conn, n: number) => {
+      throw thrown[n] as Error;
+    };
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    for (const n of thrown.keys()) session.receive(one, ask(1, n + 1, 'fail', n));
+    const failed = [{ code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' }, null];
+    expect(one.look().slice(1)).toMatchObject(thrown.map((_, n) => ({ asked: n + 1, body: failed })));
+    expect(session.isLive).toBe(true);
+    expect(SILENT.error).toHaveBeenCalledWith(expect.anything(), 'an AskError cannot be sent');
   });
 
   it('goes on after a crash: data, marks and unacknowledged replies are those of the last commit', async () => {

@@ -1,11 +1,13 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE, fromBase64url, renewalEnvelope, WebgramError, type Bytes } from 'webgram';
 import type { Conn } from './conn.ts';
 import { NodeSigningKey } from './node-crypto.ts';
+import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import type { NewKey, Renewed } from './store/store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, type TestIdentity, type TestLink } from './testing/test-client.ts';
+import { turn, until } from './testing/until.ts';
 
 /** Counts writes of renewals, and can hold or fail them. */
 class RenewingStore extends MemoryStore {
@@ -48,7 +50,10 @@ beforeEach(() => {
   events = [];
 });
 
-afterEach(() => scene.close());
+afterEach(() => {
+  vi.restoreAllMocks();
+  return scene.close();
+});
 
 /** Resumes with the tab's next attach, as its host would. */
 async function comeBack(): Promise<TestTab> {
@@ -342,10 +347,12 @@ describe('the old key', () => {
     const loggingIn = conn.login('alice');
     const renewing = tab.link.renew(identity);
     await isWriting;
+    const claims = vi.spyOn(Sessions.prototype, 'claim');
     const late = await scene.connect();
     const answer = late.enter(old);
-    // Its claim waits behind the write.
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await until(() => claims.mock.calls.length === 1);
+    // It waits behind the write now.
+    await turn();
     release();
     await Promise.all([loggingIn, renewing]);
     expect(await answer).toEqual({ kind: 'denied', code: 'renewed' });

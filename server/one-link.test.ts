@@ -1,8 +1,10 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE } from 'webgram';
+import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, type TestIdentity, type TestLink } from './testing/test-client.ts';
+import { turn, until } from './testing/until.ts';
 
 let scene: Scene;
 let identity: TestIdentity;
@@ -12,7 +14,11 @@ beforeEach(() => {
   identity = scene.identity();
 });
 
-afterEach(() => scene.close());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  return scene.close();
+});
 
 /** The same tab on another link. */
 function moved(tab: TestTab, link: TestLink): TestTab {
@@ -82,16 +88,20 @@ describe('a link that has lived as long as it may', () => {
   });
 
   test('is not ended before the grace is over', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await scene.start({ limits: { maxLinkMs: 1, linkGraceMs: 60_000 } });
     const tab = await scene.tab(identity);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    vi.advanceTimersByTime(60_000);
     expect(await tab.ask('incr', 1)).toBe(2);
+    vi.advanceTimersByTime(3);
+    expect(await tab.link.next('bye')).toMatchObject({ reason: 'age' });
   });
 
   test('may be allowed to live longer than a timer of Node can wait', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await scene.start({ limits: { maxLinkMs: 2 ** 40 } });
     const tab = await scene.tab(identity);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    vi.advanceTimersByTime(1_000_000_000);
     expect(await tab.ask('incr', 1)).toBe(2);
   });
 });
@@ -165,8 +175,10 @@ describe('a newer link', () => {
   test('that comes while the server loads the session for another one can commit', async () => {
     const store = new (class extends MemoryStore {
       gate: Promise<void> | undefined;
+      isLoading = false;
       override async load(...args: Parameters<MemoryStore['load']>) {
         const loaded = await super.load(...args);
+        this.isLoading = this.gate !== undefined;
         await this.gate;
         return loaded;
       }
@@ -183,10 +195,13 @@ describe('a newer link', () => {
     };
     let release = (): void => undefined;
     store.gate = new Promise((resolve) => (release = resolve));
+    const claims = vi.spyOn(Sessions.prototype, 'claim');
     const first = scene.enter(identity).catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await until(() => store.isLoading);
     const second = scene.enter(identity);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await until(() => claims.mock.calls.length === 2);
+    // The second waits for the load now.
+    await turn();
     release();
     await first;
     const tab = new TestTab(await second);

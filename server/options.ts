@@ -5,7 +5,7 @@ import { DEFAULT_ADDRESS_RATES, type AddressRates } from './address-limits.ts';
 import type { DataVersion } from './data-version.ts';
 import { keyFileFor, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
 import { parseLifetime, type Lifetime } from './lifetime.ts';
-import { DEFAULT_RETENTION, type Retention } from './live-session.ts';
+import { DEFAULT_RETENTION, type Retention } from './session-context.ts';
 import { quietLogger, type Logger } from './log.ts';
 import { parseOriginPolicy, type OriginOptions, type OriginPolicy } from './origins.ts';
 import { LevelStore } from './store/level-store.ts';
@@ -44,6 +44,11 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion>, Part
    * which clients are told of, while the key is being changed; see docs/deploy.md.
    */
   serverKeys?: readonly [signs: string, other?: string];
+  /**
+   * Encrypts the frames (AES-256-GCM) besides what TLS does, so that who ends TLS in between cannot read them.
+   * Clients must be configured for it as well: others are refused. Default false.
+   */
+  sealed?: boolean;
   /** Folder of static files to serve. Default: none are served. */
   root?: string;
   /**
@@ -79,6 +84,7 @@ export interface Settings extends DataVersion {
   secrets: string[];
   policy: OriginPolicy;
   proxies: TrustedProxies;
+  sealed: boolean;
   log: Logger;
   clock: () => number;
   limits: ServerLimits;
@@ -138,6 +144,7 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
     secrets: [db, key.name === 'file' ? key.path : undefined].filter((file) => file !== undefined),
     policy: parseOriginPolicy(options),
     proxies: new TrustedProxies(options.trustedProxies),
+    sealed: options.sealed ?? false,
     log,
     clock,
     limits: parseLimits(options.limits ?? {}),

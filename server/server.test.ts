@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import {
   CLOSE,
@@ -26,6 +26,7 @@ import {
   type TestIdentity,
   type TestLinkOptions,
 } from './testing/test-client.ts';
+import { until } from './testing/until.ts';
 
 let server: Server;
 let store: MemoryStore;
@@ -69,6 +70,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
+  vi.useRealTimers();
   for (const { socket } of links) socket.terminate();
   await server.close();
 });
@@ -161,6 +163,7 @@ describe('a hostile client', () => {
 
   // The process is this one: had it ended, nothing here would run.
   afterEach(async () => {
+    vi.useRealTimers();
     expect(await bystander.ask('incr', 1)).toBe(2);
     expect(await new TestTab(await enter()).attach()).toMatchObject({ reason: 'new' });
     expect(logged.filter((line) => line.startsWith('error'))).toEqual([]);
@@ -444,7 +447,7 @@ describe('limits', () => {
       hasEntered = true;
       return link;
     });
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await until(() => server.waiting === 1);
     expect([hasEntered, server.sockets]).toEqual([false, 2]);
     await first.enter(newIdentity());
     expect(await (await third).enter(newIdentity())).toMatchObject({ kind: 'ok' });
@@ -459,11 +462,21 @@ describe('limits', () => {
   });
 
   test('who waits too long for a place is told to come later', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await startServer({ limits: { maxUnproved: 1, handshakeTimeoutMs: 150 } });
     await connect();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    const [second, third] = await Promise.allSettled([connect(), connect()]);
+    vi.advanceTimersByTime(20);
+    const others = Promise.allSettled([connect(), connect()]);
+    await until(() => server.waiting === 2);
+    // The first has had its time.
+    vi.advanceTimersByTime(130);
+    await until(() => server.waiting === 1);
+    // One of the others has its place; the last has waited for long enough.
+    vi.advanceTimersByTime(20);
+    const [second, third] = await others;
     expect([second.status, third.status].sort()).toEqual(['fulfilled', 'rejected']);
+    const refused = second.status === 'rejected' ? second : third;
+    expect(refused).toMatchObject({ reason: { status: 503 } });
   });
 
   test('new sessions of an address are limited, resumes are not', async () => {
@@ -730,6 +743,7 @@ describe('with a folder', () => {
   });
 
   afterEach(async () => {
+    vi.useRealTimers();
     await server.close();
     await rm(folder, { recursive: true, force: true });
   });

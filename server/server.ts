@@ -164,6 +164,11 @@ export class Server<A extends AppShape = AnyApp> {
     return this.#state.name === 'started' ? this.#state.running.upgrades.size : 0;
   }
 
+  /** Upgrades that wait for a place, because too many sockets of their address have not proved themselves. */
+  get waiting(): number {
+    return this.#state.name === 'started' ? this.#state.running.upgrades.waiting : 0;
+  }
+
   /**
    * Opens the store and listens. Idempotent; after a failure it may be tried again.
    *
@@ -249,6 +254,7 @@ export class Server<A extends AppShape = AnyApp> {
         path: this.#settings.path,
         policy: this.#settings.policy,
         proxies: this.#settings.proxies,
+        sealed: this.#settings.sealed,
         context: await this.#linkContext(),
       });
       try {

@@ -1,4 +1,4 @@
-import type { DownEnvelope, Position } from 'webgram';
+import type { DownEnvelope, EncodedBody, PayloadCodec, Position } from 'webgram';
 import type { WriteKey } from './link-renewal.ts';
 
 /** What a `LiveSession` sees of the link that serves it. */
@@ -9,14 +9,17 @@ export interface SessionLink {
   readonly isFirst: boolean;
   /** Address and port of the other end of the socket. */
   readonly address: readonly [ip: string, port: number];
+  /** What the link speaks: messages are encoded for it when they are sent. */
+  readonly codec: PayloadCodec;
   /** Queues one envelope for the frame of this tick. Does nothing when the link is down. */
   send(envelope: DownEnvelope): void;
   /**
-   * Queues a send, ask or answer whose body was encoded when it was sent.
+   * Queues a send, ask or answer whose body was encoded when it was sent, for this link or another.
    *
    * @param ack Highest up that is handled for good.
    * @param asked The ask that an answer answers.
-   * @param body JSON of the list that follows in the envelope: type and arguments, or error and value.
+   * @param body The list that follows in the envelope: type and arguments, or error and value.
+   * @returns False when no frame of this link can hold it, as may be when it was sent for another codec.
    */
   sendMessage(
     kind: 'send' | 'ask' | 'answer',
@@ -24,8 +27,8 @@ export interface SessionLink {
     seq: Position,
     ack: number,
     asked: number | undefined,
-    body: string,
-  ): void;
+    body: EncodedBody,
+  ): boolean;
   /** A renewal is open: its answer must be read, whatever else waits. */
   readonly isRenewing: boolean;
   /**

@@ -6,6 +6,7 @@ import {
   Outbox,
   utf8Length,
   WebgramError,
+  type EncodedBody,
   type Limits,
   type Position,
 } from 'webgram';
@@ -16,8 +17,8 @@ export interface Sent {
   kind: 'send' | 'ask' | 'answer';
   /** The ask that an answer answers. */
   asked?: number;
-  /** JSON of the list that follows the acknowledgement in the envelope. */
-  body: string;
+  /** The list that follows the acknowledgement in the envelope. */
+  body: EncodedBody;
 }
 
 /** A message that waits for the commit it depends on. */
@@ -31,18 +32,19 @@ export interface Attachment {
   tab: number;
 }
 
-const ROW_VERSION = 1;
+/** 1: all bodies are JSON text. 2: some are CBOR, in bytes. The lowest that will do is written. */
+type RowVersion = 1 | 2;
 
 /** What a stream's row holds. */
 interface StreamRow {
-  v: typeof ROW_VERSION;
+  v: RowVersion;
   counter: number;
   handled: number;
   ahead: number[];
   ended: boolean;
   seenMs: number;
   /** All unacknowledged downs. */
-  downs: [life: number, n: number, kind: Sent['kind'], asked: number | null, body: string][];
+  downs: [life: number, n: number, kind: Sent['kind'], asked: number | null, body: EncodedBody['data']][];
 }
 
 /**
@@ -95,9 +97,10 @@ export class SessionStream {
     this.seenMs = row?.seenMs ?? 0;
     this.isStored = row !== undefined;
     this.#releasedAck = this.inbox.handled;
-    for (const [life, n, kind, asked, body] of row?.downs ?? []) {
+    for (const [life, n, kind, asked, data] of row?.downs ?? []) {
+      const body = { data, bytes: typeof data === 'string' ? utf8Length(data) : data.length };
       const message: Held = { kind, body, barrier: 0, ...(asked === null ? {} : { asked }) };
-      this.outbox.add({ life, n }, message, utf8Length(body));
+      this.outbox.add({ life, n }, message, body.bytes);
     }
   }
 
@@ -141,7 +144,7 @@ export class SessionStream {
   push(message: Sent, life: number, barrier: number): Position {
     this.#lastDown += 1;
     const at = { life, n: this.#lastDown };
-    this.outbox.add(at, { ...message, barrier }, utf8Length(message.body));
+    this.outbox.add(at, { ...message, barrier }, message.body.bytes);
     this.isDirty = true;
     return at;
   }
@@ -169,12 +172,13 @@ export class SessionStream {
    * handled for good, which never overtakes the replies of what it covers.
    *
    * @param commit Newest confirmed commit of the session.
+   * @returns False when the link cannot carry the next message: it was sent for another one.
    */
-  flush(confirmed: number, commit: [life: number, commit: number] | null, timeMs: number): void {
+  flush(confirmed: number, commit: [life: number, commit: number] | null, timeMs: number): boolean {
     while (this.#acks[0] !== undefined && this.#acks[0].barrier <= confirmed) {
       this.#releasedAck = Math.max(this.#releasedAck, this.#acks.shift()!.handled);
     }
-    if (this.attachment === null) return;
+    if (this.attachment === null) return true;
     const { link, tab } = this.attachment;
     const { kept } = this.outbox;
     let end = this.#left;
@@ -189,13 +193,14 @@ export class SessionStream {
       const { at, message } = kept[this.#left]!;
       const isLast = this.#left === end - 1;
       if (isLast) this.#toldAck = this.#releasedAck;
-      link.sendMessage(message.kind, tab, at, this.#toldAck, message.asked, message.body);
+      if (!link.sendMessage(message.kind, tab, at, this.#toldAck, message.asked, message.body)) return false;
     }
     if (this.#releasedAck > this.#toldAck || told !== this.#toldCommit) {
       this.#toldAck = this.#releasedAck;
       this.#toldCommit = told;
       link.send({ kind: 'ack', tab, ack: this.#releasedAck, com: commit, timeMs });
     }
+    return true;
   }
 
   /** Ends the stream: nothing more is sent to the tab. */
@@ -219,19 +224,20 @@ export class SessionStream {
 
   toRow(): string {
     const { handled, ahead } = this.inbox.marks;
+    const { kept } = this.outbox;
     const row: StreamRow = {
-      v: ROW_VERSION,
+      v: kept.every(({ message }) => typeof message.body.data === 'string') ? 1 : 2,
       counter: this.counter,
       handled,
       ahead,
       ended: this.hasEnded,
       seenMs: this.seenMs,
-      downs: this.outbox.kept.map(({ at, message: { kind, asked, body } }) => [
+      downs: kept.map(({ at, message: { kind, asked, body } }) => [
         at.life,
         at.n,
         kind,
         asked ?? null,
-        body,
+        body.data,
       ]),
     };
     return encodeJson(row);
@@ -243,7 +249,7 @@ export function parseStreamRow(text: string): StreamRow {
   const row = decodeJson(text) as Partial<StreamRow> | null;
   const isRow =
     typeof row === 'object' &&
-    row?.v === ROW_VERSION &&
+    (row?.v === 1 || row?.v === 2) &&
     Number.isSafeInteger(row.counter) &&
     Number.isSafeInteger(row.handled) &&
     Array.isArray(row.ahead) &&

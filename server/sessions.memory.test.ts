@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { CLOSE } from 'webgram';
 import { Handlers } from './handlers.ts';
 import { DEFAULT_LIFETIME } from './lifetime.ts';
-import { DEFAULT_RETENTION } from './live-session.ts';
+import { DEFAULT_RETENTION } from './session-context.ts';
 import { Sessions } from './sessions.ts';
 import { LevelStore } from './store/level-store.ts';
 

@@ -1,7 +1,8 @@
 import { CLOSE, decodeJson, WebgramError } from 'webgram';
 import { fromDataRow } from './data-version.ts';
 import { TOMBSTONE_MS } from './lifetime.ts';
-import { LiveSession, type SessionContext } from './live-session.ts';
+import { LiveSession } from './live-session.ts';
+import type { SessionContext } from './session-context.ts';
 
 export type SessionsOptions = Omit<SessionContext, 'ended'>;
 

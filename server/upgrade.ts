@@ -2,15 +2,15 @@ import type { IncomingMessage } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { CLOSE, offeredView, WebgramError, type Views } from 'webgram';
+import { CLOSE, codecs, offeredView, subprotocolsOf, WebgramError, type Views } from 'webgram';
 import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
 import type { Place } from './address-limits.ts';
 import { Link, type LinkContext, type LinkSocket } from './link.ts';
 import { decideOrigin, isLoopbackAuthority, type Approach, type OriginPolicy } from './origins.ts';
 import type { Peer, TrustedProxies } from './proxies.ts';
 
-/** Subprotocols that this server speaks, best first. */
-const SUBPROTOCOLS = ['webgram.2.json'] as const;
+/** Every subprotocol there is, whatever this server is configured for. */
+const ALL_SUBPROTOCOLS = [...subprotocolsOf(codecs, false), ...subprotocolsOf(codecs, true)];
 
 /** What WebSocket framing may add to all that a stranger sends before the proof, in bytes. */
 const FRAMING_BYTES = 1_024;
@@ -24,6 +24,8 @@ export interface UpgradesOptions {
   path: string;
   policy: OriginPolicy;
   proxies: TrustedProxies;
+  /** Only subprotocols whose frames are encrypted are spoken; otherwise only the others. */
+  sealed: boolean;
   context: LinkContext;
 }
 
@@ -33,6 +35,8 @@ type State = { name: 'open' } | { name: 'draining' } | { name: 'closed' };
 /** Takes WebSocket upgrades: every check that comes before the 101, then one `Link` for each socket. */
 export class Upgrades {
   readonly #options: UpgradesOptions;
+  /** Those that this server speaks, best first. */
+  readonly #subprotocols: readonly string[];
   readonly #wss: WebSocketServer;
   readonly #links = new Map<Link, WebSocket>();
   /** Refuses upgrades that wait for a place. */
@@ -44,6 +48,7 @@ export class Upgrades {
 
   constructor(options: UpgradesOptions) {
     this.#options = options;
+    this.#subprotocols = subprotocolsOf(codecs, options.sealed);
     const { limits } = options.context;
     // The types of ws do not know closeTimeout yet.
     const serverOptions: ServerOptions & { closeTimeout: number } = {
@@ -51,7 +56,7 @@ export class Upgrades {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: limits.maxFrameBytes,
-      handleProtocols: (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false,
+      handleProtocols: (offered) => this.#subprotocols.find((name) => offered.has(name)) ?? false,
       closeTimeout: CLOSE_TIMEOUT_MS,
     };
     this.#wss = new WebSocketServer(serverOptions);
@@ -69,9 +74,14 @@ export class Upgrades {
     return this.#links.size;
   }
 
-  /** Whether an upgrade request is meant for us: our path, and a subprotocol of ours. */
+  /** Upgrades that wait for a place. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Whether an upgrade request is meant for us: our path, and a subprotocol of ours, whichever we are set to speak. */
   owns(req: IncomingMessage): boolean {
-    return this.#isOurPath(req) && chosenOf(req) !== undefined;
+    return this.#isOurPath(req) && offersOneOf(req, ALL_SUBPROTOCOLS);
   }
 
   #isOurPath(req: IncomingMessage): boolean {
@@ -138,8 +148,8 @@ export class Upgrades {
     if (this.#state.name !== 'open')
       return refuse(socket, 503, 'the server is closing', { 'Retry-After': '1' });
     if (!this.#isOurPath(req)) return refuse(socket, 404);
-    if (chosenOf(req) === undefined) {
-      const text = `a client must offer one of the subprotocols ${SUBPROTOCOLS.join(', ')}`;
+    if (!offersOneOf(req, this.#subprotocols)) {
+      const text = `a client must offer one of the subprotocols ${this.#subprotocols.join(', ')}`;
       return refuse(socket, 426, text, { Upgrade: 'websocket' });
     }
     const peer = this.#options.proxies.peerOf(req);
@@ -241,9 +251,10 @@ function offeredOf(req: IncomingMessage): string {
   return offeredView(req.headers['sec-websocket-protocol'] ?? '');
 }
 
-function chosenOf(req: IncomingMessage): string | undefined {
-  const offered = offeredOf(req).split(',');
-  return SUBPROTOCOLS.find((name) => offered.includes(name));
+function offersOneOf(req: IncomingMessage, subprotocols: readonly string[]): boolean {
+  return offeredOf(req)
+    .split(',')
+    .some((name) => subprotocols.includes(name));
 }
 
 function linkSocketOf(ws: WebSocket): LinkSocket {

@@ -72,6 +72,9 @@ export class WebgramError extends Error {
   }
 }
 
+/** Marks an `AskError`, also one of another copy of this library: applications are bundled with copies of their own. */
+const ASK_ERROR: unique symbol = Symbol.for('webgram.AskError');
+
 /**
  * An error that an application's handler answers an ask with, and what the asker's promise rejects with.
  *
@@ -85,6 +88,8 @@ export class AskError extends Error {
   readonly data: unknown;
   readonly retryable = false;
   readonly received: boolean;
+  /** @internal */
+  readonly [ASK_ERROR] = true;
 
   constructor(code: string, message = code, data?: unknown, options: { received?: boolean } = {}) {
     super(message);
@@ -92,6 +97,11 @@ export class AskError extends Error {
     this.data = data;
     this.received = options.received ?? false;
   }
+}
+
+/** Whether a thrown value is an `AskError`, of this copy of the library or of another one. */
+export function isAskError(thrown: unknown): thrown is AskError {
+  return (thrown as Partial<AskError> | null | undefined)?.[ASK_ERROR] === true;
 }
 
 /** Whether a thrown value is an error of this library with that code. */

@@ -18,6 +18,8 @@ export interface Logged {
 /** A server in this process, its clients, and what it has logged. */
 export class Scene {
   store: Store = new MemoryStore();
+  /** What links offer. Default: as `TestLink`. */
+  protocols: string[] | undefined;
   readonly links: TestLink[] = [];
   readonly logged: Logged[] = [];
   #server: Server | undefined;
@@ -54,7 +56,12 @@ export class Scene {
   }
 
   async connect(options: Partial<TestLinkOptions> = {}): Promise<TestLink> {
-    const link = await TestLink.open({ address: this.server.address, WebSocket, ...options });
+    const link = await TestLink.open({
+      address: this.server.address,
+      WebSocket,
+      ...(this.protocols === undefined ? {} : { protocols: this.protocols }),
+      ...options,
+    });
     this.links.push(link);
     return link;
   }

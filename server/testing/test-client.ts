@@ -1,10 +1,10 @@
 import {
+  codecFor,
   ClientHandshake,
   ClientRenewal,
   encodeEnvelopes,
   FrameReader,
   FrameWriter,
-  jsonCodec,
   offeredView,
   parseDown,
   TickBatcher,
@@ -12,11 +12,14 @@ import {
   type Answer,
   type DownEnvelope,
   type Envelope,
+  type Frame,
   type Hello,
   type Intent,
   type LinkKeys,
   type Listener,
   type Outcome,
+  type Payload,
+  type PayloadCodec,
   type Position,
   type UpEnvelope,
 } from 'webgram';
@@ -54,7 +57,7 @@ export interface TestLinkOptions {
   WebSocket: TestSocketClass;
   /** Default: none is sent. */
   origin?: string;
-  /** Default: `webgram.2.cbor, webgram.2.json`. */
+  /** Default: `webgram.2.json`, as browsers offer. */
   protocols?: string[];
   /** Another `Host` header than that of the address; the client's view stays that of the address. */
   headers?: Record<string, string>;
@@ -74,7 +77,7 @@ export interface TestIdentity {
   next?: NodeSigningKey;
 }
 
-const PROTOCOLS = ['webgram.2.cbor', 'webgram.2.json'];
+const PROTOCOLS = ['webgram.2.json'];
 
 /** How long a test waits for an event before it fails, in ms. */
 const PATIENCE_MS = 4_000;
@@ -103,13 +106,16 @@ export class TestLink {
   readonly helloText: string;
   /** Settles when the socket has closed. */
   readonly closed: Promise<Closed>;
-  /** Every text that has come. */
+  /** Every text that has come behind the answer; binary messages in base64url. */
   readonly received: string[] = [];
+  readonly codec: PayloadCodec;
+  /** Changes what `send` puts on the wire: none, one or several messages instead of one. */
+  onWire: (frame: Frame) => readonly Frame[] = (frame) => [frame];
   readonly #handshake: ClientHandshake;
   /** What the server has said of the account, the latest last. */
   readonly profiles: unknown[][] = [];
   readonly #envelopes = new Queue<DownEnvelope>();
-  readonly #texts: Queue<string>;
+  readonly #messages: Queue<Frame>;
   #reader: FrameReader<DownEnvelope> | undefined;
   #batcher: TickBatcher | undefined;
   #writer: FrameWriter | undefined;
@@ -117,14 +123,15 @@ export class TestLink {
 
   private constructor(
     socket: TestSocket,
-    texts: Queue<string>,
+    messages: Queue<Frame>,
     closed: Promise<Closed>,
     handshake: ClientHandshake,
     helloText: string,
   ) {
     this.socket = socket;
     this.closed = closed;
-    this.#texts = texts;
+    this.#messages = messages;
+    this.codec = codecFor(socket.protocol)!;
     this.#handshake = handshake;
     this.helloText = helloText;
     this.hello = handshake.receiveHello(helloText);
@@ -141,13 +148,13 @@ export class TestLink {
       ...(origin === undefined ? {} : { origin }),
       ...(headers === undefined ? {} : { headers }),
     });
-    const texts = new Queue<string>();
-    socket.on('message', (data: Buffer) => {
-      texts.push(data.toString());
+    const messages = new Queue<Frame>();
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      messages.push(isBinary ? new Uint8Array(data) : data.toString());
     });
     const closed = new Promise<Closed>((resolve) => {
       socket.on('close', (code: number, reason: Buffer) => {
-        texts.fail(new Error(`the socket closed with ${code} ${reason.toString()}`));
+        messages.fail(new Error(`the socket closed with ${code} ${reason.toString()}`));
         resolve({ code, reason: reason.toString() });
       });
     });
@@ -161,7 +168,7 @@ export class TestLink {
         chosen: socket.protocol,
       },
     });
-    return new TestLink(socket, texts, closed, handshake, await texts.next());
+    return new TestLink(socket, messages, closed, handshake, (await messages.next()) as string);
   }
 
   get isOpen(): boolean {
@@ -199,10 +206,10 @@ export class TestLink {
     this.#writer = new FrameWriter({
       key: keys.send,
       sender: 'client',
-      codec: jsonCodec,
+      codec: this.codec,
       maxFrameBytes,
       output: (frame) => {
-        if (this.isOpen) this.socket.send(frame);
+        if (this.isOpen) for (const sent of this.onWire(frame)) this.socket.send(sent);
       },
       failed: (error) => {
         this.#envelopes.fail(error as Error);
@@ -217,7 +224,7 @@ export class TestLink {
       crypto: nodeCrypto,
       key: keys.receive,
       sender: 'server',
-      codec: jsonCodec,
+      codec: this.codec,
       maxFrameBytes,
       parse: parseDown,
       deliver: (envelopes) => {
@@ -234,10 +241,10 @@ export class TestLink {
 
   /** Waits for the answer to the proof and verifies it; frames are read from then on. */
   async answer(): Promise<Answer> {
-    const answer = await this.#handshake.receiveAnswer(await this.#texts.next());
-    this.#texts.pipe((text) => {
-      this.received.push(text);
-      this.#reader?.receive(text);
+    const answer = await this.#handshake.receiveAnswer((await this.#messages.next()) as string);
+    this.#messages.pipe((frame) => {
+      this.received.push(typeof frame === 'string' ? frame : toBase64url(frame));
+      this.#reader?.receive(frame);
     });
     return answer;
   }
@@ -249,14 +256,14 @@ export class TestLink {
   }
 
   /** Seals a payload of its own, well formed or not. */
-  sendPayload(payload: string): void {
+  sendPayload(payload: Payload): void {
     if (this.#writer === undefined) throw new TypeError('seal first');
     this.#writer.write(payload);
   }
 
   /** Seals envelopes as one frame, at once. */
   sendTogether(envelopes: readonly Envelope[]): void {
-    this.sendPayload(encodeEnvelopes(jsonCodec, envelopes) as string);
+    this.sendPayload(encodeEnvelopes(this.codec, envelopes));
   }
 
   /** Waits for the server to ask for another key. Its `answer` is what to send. */

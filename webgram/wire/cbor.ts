@@ -4,7 +4,6 @@ import { hasCode, WebgramError } from '../errors.ts';
 import { concat } from './bytes.ts';
 import { describeWirePath } from './envelope.ts';
 import {
-  decodeJson,
   isPlainObject,
   MAX_BIGINT_DIGITS,
   MAX_JSON_DEPTH,
@@ -86,8 +85,19 @@ export const cborCodec: PayloadCodec = {
     const data = encodeCbor(wire, { depth: 1, describe: (path) => describeWirePath(wire, path) });
     return { data, bytes: data.length };
   },
+  encodeBody(list, describe) {
+    const data = encodeCbor(list, describe === undefined ? { depth: 1 } : { depth: 1, describe });
+    return { data, bytes: data.length };
+  },
+  decodeBody({ data }) {
+    return decodeCbor(data as Bytes) as unknown[];
+  },
   encodeWithBody(head, body) {
-    const data = encodeCbor([...head, ...(decodeJson(body) as unknown[])], { depth: 1 });
+    const list = body.data as Bytes;
+    const { length, size } = parseListHeader(list);
+    const start = encode(head, ENCODE_OPTIONS);
+    // Fewer than 24 items have a header of one byte.
+    const data = concat(listHeader(head.length + length), start.subarray(1), list.subarray(size));
     return { data, bytes: data.length };
   },
   join(envelopes) {
@@ -115,6 +125,16 @@ function listHeader(length: number): Bytes {
   if (length < 0x100) return Uint8Array.of(0x98, length);
   if (length < 0x1_0000) return Uint8Array.of(0x99, length >>> 8, length);
   return Uint8Array.of(0x9a, length >>> 24, length >>> 16, length >>> 8, length);
+}
+
+/** Reads what `listHeader` has written. @returns How many items follow, behind how many bytes. */
+function parseListHeader(list: Bytes): { length: number; size: number } {
+  const short = list[0]! & 0x1f;
+  if (short < 24) return { length: short, size: 1 };
+  const size = 1 + 2 ** (short - 24);
+  let length = 0;
+  for (let i = 1; i < size; i++) length = length * 256 + list[i]!;
+  return { length, size };
 }
 
 // ---- encoding

@@ -1,5 +1,5 @@
 import { cborCodec } from './cbor.ts';
-import { jsonCodec, type PayloadCodec } from './payload.ts';
+import { jsonCodec, type EncodedBody, type PayloadCodec } from './payload.ts';
 import { sealedName } from './sealed.ts';
 
 /** Every codec there is, the denser first. A platform that wants to be small names `jsonCodec` alone. */
@@ -15,4 +15,14 @@ export function codecFor(
   among: readonly PayloadCodec[] = codecs,
 ): PayloadCodec | undefined {
   return among.find((codec) => subprotocol === codec.subprotocol || subprotocol === sealedName(codec));
+}
+
+/**
+ * Returns a body as a codec needs it: itself, or encoded anew when it was sent for a link with another codec.
+ *
+ * @throws {WebgramError} never for what an `encodeBody` has made: what one codec takes, the other takes.
+ */
+export function bodyFor(codec: PayloadCodec, body: EncodedBody): EncodedBody {
+  const own = typeof body.data === 'string' ? jsonCodec : cborCodec;
+  return own === codec ? body : codec.encodeBody(own.decodeBody(body));
 }

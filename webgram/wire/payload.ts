@@ -2,12 +2,24 @@ import type { Bytes } from '../crypto.ts';
 import { WebgramError } from '../errors.ts';
 import { fromUtf8, utf8Length } from './bytes.ts';
 import { describeWirePath, toWire, type Envelope } from './envelope.ts';
-import { decodeJson, encodeJson } from './json.ts';
+import { decodeJson, encodeJson, type EncodeJsonOptions } from './json.ts';
 
 /** One envelope, encoded; several are joined to a payload. */
 export interface EncodedEnvelope {
   readonly data: string | Bytes;
   /** Bytes that it adds to a payload, separator included. */
+  readonly bytes: number;
+}
+
+/**
+ * The end of an envelope, encoded when it was sent: the list of its type and arguments, or of its error and value.
+ *
+ * It is kept as it is for as long as it waits, whichever link it leaves by; see `bodyFor`.
+ */
+export interface EncodedBody {
+  /** JSON text, or CBOR in bytes. */
+  readonly data: string | Bytes;
+  /** Length, of a text that of its UTF-8. */
   readonly bytes: number;
 }
 
@@ -28,12 +40,21 @@ export interface PayloadCodec {
    */
   encode(wire: readonly unknown[]): EncodedEnvelope;
   /**
+   * Encodes the last elements of an envelope, at least one.
+   *
+   * @param describe Names the place of what cannot be encoded.
+   * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE`, naming the place.
+   */
+  encodeBody(list: readonly unknown[], describe?: EncodeJsonOptions['describe']): EncodedBody;
+  /** Decodes what this codec's `encodeBody` has made. */
+  decodeBody(body: EncodedBody): unknown[];
+  /**
    * Encodes an envelope whose end was encoded when it was sent, perhaps long ago and for another link.
    *
-   * @param head Its first elements: integers and lists of integers.
-   * @param body What `encodeJson` made of the list of the others, at least one.
+   * @param head Its first elements: integers and lists of integers, fewer than 24.
+   * @param body Its other elements, as this codec's `encodeBody` has made them.
    */
-  encodeWithBody(head: readonly unknown[], body: string): EncodedEnvelope;
+  encodeWithBody(head: readonly (number | readonly number[])[], body: EncodedBody): EncodedEnvelope;
   join(envelopes: readonly EncodedEnvelope[]): Payload;
   /**
    * Decodes a payload, whose tag has been verified.
@@ -53,9 +74,18 @@ export const jsonCodec: PayloadCodec = {
     const data = encodeJson(wire, { depth: 1, describe: (path) => describeWirePath(wire, path) });
     return { data, bytes: utf8Length(data) + 1 };
   },
+  encodeBody(list, describe) {
+    const data = encodeJson(list, describe === undefined ? { depth: 1 } : { depth: 1, describe });
+    return { data, bytes: utf8Length(data) };
+  },
+  decodeBody({ data }) {
+    return decodeJson(data as string) as unknown[];
+  },
   encodeWithBody(head, body) {
-    const data = `${JSON.stringify(head).slice(0, -1)},${body.slice(1)}`;
-    return { data, bytes: utf8Length(data) + 1 };
+    let start = '[';
+    for (const item of head) start += typeof item === 'number' ? `${item},` : `[${item.join()}],`;
+    // The bracket that is cut off is the comma that joining adds.
+    return { data: start + (body.data as string).slice(1), bytes: start.length + body.bytes };
   },
   join(envelopes) {
     return `[${envelopes.map((envelope) => envelope.data as string).join(',')}]`;

@@ -6,6 +6,7 @@ import {
   jsonCodec,
   offeredView,
   parseDown,
+  subprotocolsOf,
   TickBatcher,
   WebgramError,
 } from 'webgram';
@@ -20,6 +21,7 @@ import type {
   Limits,
   LinkKeys,
   OkBody,
+  PayloadCodec,
   SigningKey,
   UpEnvelope,
 } from 'webgram';
@@ -31,9 +33,6 @@ const BYE_LIMIT_MS = 1_000;
 /** Longest delay that timers take, in ms; a longer one fires at once. */
 const MAX_TIMER_MS = 0x7fff_ffff;
 
-const CODECS = [jsonCodec];
-const OFFER = CODECS.map((codec) => codec.subprotocol);
-
 /** Why a link is no more. Only `denied` and `bye` come from the server for certain; the rest are guesses. */
 export type LinkEnd =
   | { name: 'denied'; code: DenialCode }
@@ -44,7 +43,10 @@ export interface LinkOptions {
   /** Never given to another link of this host. */
   number: number;
   address: string;
-  fromPlatform: Pick<HostPlatform, 'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule'>;
+  fromPlatform: Pick<
+    HostPlatform,
+    'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule' | 'codecs' | 'sealed'
+  >;
   limits: Limits;
   /**
    * Chooses who the client is at this server.
@@ -93,6 +95,9 @@ export class Link {
   readonly number: number;
   readonly #options: LinkOptions;
   readonly #socket: Socket;
+  readonly #codecs: readonly PayloadCodec[];
+  /** Subprotocols, one for each codec. */
+  readonly #offer: readonly string[];
   #state: State = { name: 'connecting' };
   /** Ends the handshake, then the link, when they take too long. */
   #cancelLimit: () => void;
@@ -102,7 +107,9 @@ export class Link {
     const { fromPlatform, limits, address } = options;
     this.number = options.number;
     this.#options = options;
-    const socket = fromPlatform.openSocket(address, [...OFFER]);
+    this.#codecs = fromPlatform.codecs ?? [jsonCodec];
+    this.#offer = subprotocolsOf(this.#codecs, fromPlatform.sealed ?? false);
+    const socket = fromPlatform.openSocket(address, [...this.#offer]);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
       this.#guard(() => this.#opened());
@@ -207,7 +214,7 @@ export class Link {
     const handshake = new ClientHandshake({
       crypto,
       limits,
-      views: { origin, authority, offered: offeredView(OFFER), chosen },
+      views: { origin, authority, offered: offeredView(this.#offer), chosen },
     });
     if (this.#state.name === 'connecting') this.#state = { name: 'connecting', handshake };
   }
@@ -323,8 +330,9 @@ export class Link {
     this.#socket.send(frame);
   }
 
-  get #codec(): typeof jsonCodec {
-    return CODECS.find((codec) => codec.subprotocol === this.#socket.protocol) ?? jsonCodec;
+  /** The handshake has refused a subprotocol that was not offered. */
+  get #codec(): PayloadCodec {
+    return this.#codecs[this.#offer.indexOf(this.#socket.protocol)] ?? jsonCodec;
   }
 
   get #isOver(): boolean {

@@ -1,4 +1,4 @@
-import type { Bytes, Crypto, Limits } from 'webgram';
+import type { Bytes, Crypto, Limits, PayloadCodec } from 'webgram';
 import type { KeyStore } from './key-store.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { HostInfo } from './port-protocol.ts';
@@ -52,6 +52,10 @@ export interface HostPlatform {
   keyStore: KeyStore;
   /** Runs a callback when what has already arrived is handled; envelopes up to then share a frame. */
   schedule: (flush: () => void) => void;
+  /** How payloads are encoded, best first. Default: JSON, which is the smallest to carry along. */
+  codecs?: readonly PayloadCodec[];
+  /** Offers only subprotocols whose frames are encrypted; the server must be configured for it as well. Default false. */
+  sealed?: boolean;
   /** Default: those of the protocol. */
   limits?: Partial<Limits>;
 }
