@@ -830,6 +830,15 @@ test('a tab whose session is another one is told, and what it had sent is not do
   expect(tab.downs[2]).toMatchObject({ outcome: { resumed: false, reason: 'store-lost' } });
 });
 
+test('a bye counts, however soon the socket ends behind it', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.last.isLastFrame = true;
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => tab.state === 'waiting');
+  expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'forked' });
+});
+
 test('a link that cannot be followed by another in time lives on, and the next try comes later', async () => {
   server.maxLinkMs = 60_000;
   const tab = host.tab('a');
