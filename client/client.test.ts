@@ -555,6 +555,86 @@ test('a changed server key is told, and warned of when nobody listens', async ()
   warn.mockRestore();
 });
 
+test('accepts a changed server key when the application says so, and tells the reason', async () => {
+  const page = new TestPage();
+  const { client, active } = page;
+  await client.waitForSession();
+  client.on('$notice', () => {
+    client.acceptServerKey();
+  });
+  host.server = await FakeServer.successor(server, 'same store');
+  const successor = new FakeSession(host.server);
+  server.last.cut();
+  host.clock.advance(500);
+  await until(() => active.length === 2);
+  expect(active[1]).toMatchObject({ sessionID: 1, reason: 'server-key-changed' });
+  expect(page.names).toContain('waiting');
+  client.send('after');
+  await until(() => successor.handled.length === 1);
+});
+
+test('does not notice that one link follows another', async () => {
+  server.maxLinkMs = 60_000;
+  const page = new TestPage();
+  await page.client.waitForSession();
+  await rest();
+  for (let i = 2; i <= 4; i++) {
+    for (let passed = 0; passed < 60_000; passed += 10_000) {
+      host.clock.advance(10_000);
+      await rest();
+    }
+    await until(() => server.connections.length >= i);
+    page.client.send('on link', i);
+    await until(() => session.handled.length === i - 1);
+  }
+  await rest();
+  expect(page.active).toHaveLength(1);
+  expect(page.names).toEqual(['connecting', 'active']);
+});
+
+test('goes to the host that serves the storage now', async () => {
+  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
+  alive(second);
+  const page = new TestPage({}, [host]);
+  await page.client.waitForSession();
+  page.client.send('one', 1);
+  await until(() => session.handled.length === 1);
+  page.hosts = [second];
+  const to = { script: 'https://page.example/next.js', build: 'next', why: 'a test' };
+  host.hub.standDown(to, () => undefined);
+  await until(() => page.active.length === 2);
+  expect(page.moves.at(-1)).toMatchObject(to);
+  page.client.send('two', 2);
+  await until(() => session.handled.length === 2);
+  expect(session.handled.map(({ type }) => type)).toEqual(['one', 'two']);
+  expect(session.tabIDs).toHaveLength(1);
+  expect(page.client.identity).toMatchObject({ sessionID: 1 });
+});
+
+test('tells why the session is another one, also when that has cost messages', async () => {
+  const page = new TestPage();
+  const { client, active } = page;
+  await client.waitForSession();
+  session.answersAsks = false;
+  session.acknowledges = false;
+  const ask = expect(client.ask('incr', 1)).rejects.toMatchObject({ code: 'WEBGRAM_GAP' });
+  await until(() => session.handled.length === 1);
+  for (const known of server.sessions.values()) known.ended = 'revoked';
+  const next = new FakeSession(server);
+  server.last.send({ kind: 'bye', reason: 'revoked', args: [] });
+  await until(() => page.names.at(-1) === 'waiting');
+  host.clock.advance(500);
+  await ask;
+  await until(() => active.length === 2);
+  expect(active[1]).toEqual({
+    sessionID: 2,
+    resumed: false,
+    reason: 'revoked',
+    gap: { sent: 1, received: 0 },
+  });
+  expect(next.handled).toEqual([]);
+});
+
 test('debug prints states and types, never what is in them', async () => {
   const debug = vi.spyOn(console, 'debug').mockImplementation(() => undefined);
   const { client } = new TestPage();

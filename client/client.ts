@@ -159,7 +159,7 @@ export class Client<A extends AppShape = AnyApp> {
     );
     if (environment === undefined && typeof document === 'undefined') {
       this.#state = { name: 'offline' };
-      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'there is no browser here');
+      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser here');
       return;
     }
     this.#state = { name: 'connecting', attempt: 0 };
@@ -393,7 +393,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   #restarted(reason: OutcomeReason, sent: number): void {
     this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
-    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'the server has forgotten this tab'));
+    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'the server forgot this tab'));
     this.#drainWaiters.resolve(true);
   }
 

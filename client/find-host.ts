@@ -63,10 +63,7 @@ function start(script: string | URL, name: string): Promise<FoundHost> {
       fail('cannot be run');
     };
     port.onmessage = ({ data }: MessageEvent<HostToTab>) => {
-      if (data.kind !== 'welcome') {
-        fail('is no host');
-        return;
-      }
+      if (data.kind !== 'welcome') return;
       clearInterval(timer);
       resolve({ port, welcome: data, why: 'SharedWorker' });
     };

@@ -16,7 +16,7 @@ export class Waiters<T> {
         else reject(error);
       };
       const abort = (): void => {
-        settle(new WebgramError('WEBGRAM_ABORTED', 'the wait was aborted', { cause: signal?.reason }));
+        settle(new WebgramError('WEBGRAM_ABORTED', 'aborted', { cause: signal?.reason }));
       };
       this.#waiting.add(settle);
       if (signal?.aborted) abort();

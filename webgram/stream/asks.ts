@@ -39,10 +39,7 @@ export class Asks<Key extends string | number> {
     const { timeoutMs = ASK_TIMEOUT_MS, signal } = options;
     return new Promise((resolve, reject) => {
       const aborted = (): void => {
-        this.#giveUp(
-          key,
-          new WebgramError('WEBGRAM_ABORTED', 'the ask was aborted', { cause: signal?.reason }),
-        );
+        this.#giveUp(key, new WebgramError('WEBGRAM_ABORTED', 'aborted', { cause: signal?.reason }));
       };
       const pending: Pending = {
         resolve,

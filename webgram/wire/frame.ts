@@ -225,13 +225,13 @@ export class FrameReader<E extends Envelope> {
     const length = typeof data === 'string' ? utf8Length(data) : data.length;
     if (length > maxFrameBytes) {
       const message = `a frame must have at most ${maxFrameBytes} bytes`;
-      this.#failLater(new WebgramError('WEBGRAM_FRAME_TOO_LARGE', message, { received: true }));
+      this.failLater(new WebgramError('WEBGRAM_FRAME_TOO_LARGE', message, { received: true }));
       return;
     }
     const wantsBinary = isBinary(codec, key);
     if (binary !== wantsBinary) {
       const message = `a frame must be a ${wantsBinary ? 'binary' : 'text'} message`;
-      this.#failLater(new WebgramError('WEBGRAM_BAD_FRAME', message, { received: true }));
+      this.failLater(new WebgramError('WEBGRAM_BAD_FRAME', message, { received: true }));
       return;
     }
     const counter = this.#counter++;
@@ -288,8 +288,8 @@ export class FrameReader<E extends Envelope> {
     }
   }
 
-  /** In turn: frames before this one that are still being verified are good. */
-  #failLater(error: WebgramError): void {
+  /** Fails with that error, in turn: frames before it that are still being verified are good. */
+  failLater(error: unknown): void {
     this.#inOrder.put(
       undefined,
       () => this.#fail(error),

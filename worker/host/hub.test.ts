@@ -747,7 +747,7 @@ test('a copy of the identity is reported, and the wait doubles; a host that has 
   expect(tab.of('notice')).toHaveLength(3);
 
   let isFinished = false;
-  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next' }, () => {
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next', why: 'a test' }, () => {
     isFinished = true;
   });
   expect(tab.of('moved')).toMatchObject([{ script: 'https://page.example/next.js', build: 'next' }]);
@@ -773,7 +773,7 @@ test('a host that has lost the storage finishes first for tabs that have gone', 
   await tab.isActive();
   gone.die();
   let isFinished = false;
-  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next' }, () => {
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next', why: 'a test' }, () => {
     isFinished = true;
   });
   await server.last.up('attach', ({ info }) => info.departed === true);
@@ -828,6 +828,15 @@ test('a tab whose session is another one is told, and what it had sent is not do
   await answerAttach(server, 'joined');
   await until(() => tab.downs.length === 3);
   expect(tab.downs[2]).toMatchObject({ outcome: { resumed: false, reason: 'store-lost' } });
+});
+
+test('a bye counts, however soon the socket ends behind it', async () => {
+  const tab = host.tab('a');
+  await tab.isActive();
+  server.last.isLastFrame = true;
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => tab.state === 'waiting');
+  expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'forked' });
 });
 
 test('a link that cannot be followed by another in time lives on, and the next try comes later', async () => {

@@ -296,18 +296,16 @@ export class IdentityLink {
     const pins = await keyring.pins();
     if (pins.length === 0 || pins.some(isServerKey)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
-    const isLocal = isLoopback(this.address);
-    this.#tabs.tell({
-      kind: 'notice',
-      code: 'WEBGRAM_SERVER_KEY_CHANGED',
-      message: `The server at ${this.address} has another key than before: ${
-        isLocal ? 'accepted on this machine, with a new identity' : 'nothing was sent to it'
-      }.`,
-    });
-    if (!isLocal) return false;
+    if (!isLoopback(this.address)) return false;
+    this.#tellOfKey('accepted on this machine, with a new identity');
     this.#acceptedKey = serverKey;
     this.#freshBecause = 'server-key-changed';
     return true;
+  }
+
+  #tellOfKey(what: string): void {
+    const message = `The server at ${this.address} has another key than before: ${what}.`;
+    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_SERVER_KEY_CHANGED', message });
   }
 
   #up(attempt: Attempt, ok: OkBody, hello: Hello): void {
@@ -411,7 +409,9 @@ export class IdentityLink {
         this.#saidBye(attempt, end.bye);
         break;
       case 'failed':
-        this.#goOn(end.reason, this.#refusedKey === undefined ? 0 : KEY_CHANGED_RETRY_MS);
+        this.#goOn(end.reason, this.#refusedKey && KEY_CHANGED_RETRY_MS);
+        // It can be accepted from here on.
+        if (this.#refusedKey !== undefined) this.#tellOfKey('nothing was sent to it');
         break;
       default:
         unreachable(end);
@@ -444,7 +444,7 @@ export class IdentityLink {
     }
   }
 
-  #goOn(reason: string, minimumMs: number): void {
+  #goOn(reason: string, minimumMs?: number): void {
     if (!this.#adoptSuccessor()) this.#wait(reason, minimumMs);
   }
 

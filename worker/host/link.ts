@@ -72,7 +72,7 @@ export interface LinkOptions {
  * - `connecting`: the socket opens, then the hello is awaited.
  * - `proving`: the proof is being made; what is sent waits.
  * - `early`: the proof has left; what is sent follows it up to the server's bound.
- * - `verifying`: the answer has come; frames behind it wait.
+ * - `verifying`: the answer has come; frames behind it wait, and so does the end of the socket.
  * - `active`: both ends are who they say.
  * - `over` (final).
  */
@@ -80,7 +80,7 @@ type State =
   | { name: 'connecting'; handshake?: ClientHandshake }
   | { name: 'proving'; waiting: UpEnvelope[] }
   | ({ name: 'early'; handshake: ClientHandshake; hello: Hello } & Channel)
-  | ({ name: 'verifying'; behind: (string | Uint8Array)[] } & Channel)
+  | ({ name: 'verifying'; behind: (string | Uint8Array)[]; closed?: Error } & Channel)
   | ({ name: 'active'; reader: FrameReader<DownEnvelope>; heartbeat: Heartbeat } & Channel)
   | { name: 'over' };
 
@@ -118,7 +118,7 @@ export class Link {
       this.#guard(() => this.#received(data));
     };
     socket.onclose = ({ code, reason }) => {
-      this.#fail(reason === '' ? `the socket closed with ${code}` : `${reason} (${code})`);
+      this.#closed(new Error(reason === '' ? `the socket closed with ${code}` : `${reason} (${code})`));
     };
     // A close event follows with what little there is to know.
     socket.onerror = null;
@@ -219,6 +219,14 @@ export class Link {
     if (this.#state.name === 'connecting') this.#state = { name: 'connecting', handshake };
   }
 
+  /** What came before the end of the socket counts, and may still be with the verifier: a bye, or a denial. */
+  #closed(error: Error): void {
+    const state = this.#state;
+    if (state.name === 'active') state.reader.failLater(error);
+    else if (state.name === 'verifying') state.closed = error;
+    else this.fail(error);
+  }
+
   #received(data: unknown): void {
     const state = this.#state;
     if (state.name === 'active') {
@@ -275,7 +283,8 @@ export class Link {
   async #answer(state: State & { name: 'early' }, text: string): Promise<void> {
     const { handshake, hello, batcher, writer, keys } = state;
     const behind: (string | Uint8Array)[] = [];
-    this.#state = { name: 'verifying', behind, batcher, writer, keys };
+    const verifying: State & { name: 'verifying' } = { name: 'verifying', behind, batcher, writer, keys };
+    this.#state = verifying;
     const answer = await handshake.receiveAnswer(text);
     if (this.#isOver) return;
     if (answer.kind === 'denied') {
@@ -318,6 +327,7 @@ export class Link {
     up(answer, hello);
     batcher.release();
     for (const data of behind) reader.receive(data);
+    if (verifying.closed !== undefined) reader.failLater(verifying.closed);
   }
 
   #isForTabs(envelope: DownEnvelope): boolean {

@@ -159,10 +159,11 @@ export class Tabs {
       tab.copy.localID = this.#localID;
       const isNew = outcome.reason === 'new' || tab.hasLostSession;
       tab.hasLostSession = false;
-      if (isNew && madeBecause !== undefined) {
-        down.outcome = { ...outcome, resumed: false, reason: madeBecause };
-      } else if (linkReason !== undefined && outcome.reason !== 'joined') {
-        down.outcome = { ...outcome, reason: linkReason };
+      const isOther = isNew && madeBecause !== undefined;
+      const reason = outcome.reason === 'joined' && !isOther ? undefined : linkReason;
+      if (isOther || reason !== undefined) {
+        const resumed = outcome.resumed && !isOther;
+        down.outcome = { ...outcome, resumed, reason: reason ?? madeBecause ?? outcome.reason };
       }
     }
     tab.post({ kind: 'down', link: this.#link.number, envelope: down });

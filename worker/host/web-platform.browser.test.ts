@@ -54,7 +54,7 @@ test('a watch ends when the lock is free', async () => {
 test('the host that starts last has the storage, and the one before knows where it is', async () => {
   const lost: [string, HostAddress][] = [];
   const start = async (name: string): Promise<StorageLock> => {
-    const at = { script: `https://page.example/${name}.js`, build: name };
+    const at = { script: `https://page.example/${name}.js`, build: name, why: 'a test' };
     const lock = new StorageLock(`${name} ${crypto.randomUUID()}`, at, (to) => lost.push([name, to]));
     await lock.take();
     return lock;

@@ -98,6 +98,8 @@ export class FakeConnection {
   isHalfOpen = false;
   /** Answers pings. */
   pongs = true;
+  /** The socket closes right behind the next frame. */
+  isLastFrame = false;
   readonly #server: FakeServer;
   readonly #handshake: ServerHandshake | undefined;
   readonly #early = new EarlyFrames(DEFAULT_LIMITS.maxEarlyBytes);
@@ -210,6 +212,8 @@ export class FakeConnection {
     if (proof === undefined) return;
     if (proof.kind === 'refused') {
       this.#say(this.#server.tamper(await handshake.deny(proof.code)));
+      // At once, as servers do: the client has not verified the denial yet.
+      this.cut(4401, 'denied');
       return;
     }
     const { sessionID } = this.#server.create(proof.keyID, proof.publicKey);
@@ -229,6 +233,7 @@ export class FakeConnection {
       maxFrameBytes: DEFAULT_LIMITS.maxFrameBytes,
       output: (frame) => {
         this.#say(frame as string);
+        if (this.isLastFrame) this.cut(1000);
       },
       failed: (error) => {
         throw error;
