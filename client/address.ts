@@ -7,6 +7,6 @@
 export function toSocketAddress(address: string | URL = '/'): string {
   const url = new URL(address, globalThis.location?.href);
   url.protocol = url.protocol.replace('http', 'ws');
-  if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must begin with ws: or wss:");
+  if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must be ws: or wss:");
   return url.href;
 }

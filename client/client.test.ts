@@ -218,8 +218,8 @@ test('answers what the server asks', async () => {
   expect(byAsk.map(({ error, value }) => error ?? value)).toEqual([
     'sure? yes',
     { code: 'sold-out', message: 'no seats left', data: { seats: 0 } },
-    { code: 'WEBGRAM_NO_HANDLER', message: "the page does not answer 'nobody'" },
-    { code: 'WEBGRAM_NO_HANDLER', message: "the page does not answer 'toString'" },
+    { code: 'WEBGRAM_NO_HANDLER', message: "no answer to 'nobody'" },
+    { code: 'WEBGRAM_NO_HANDLER', message: "no answer to 'toString'" },
   ]);
 });
 

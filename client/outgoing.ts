@@ -27,7 +27,7 @@ export interface Outgoing {
  */
 export function prepareMessage(type: string, args: unknown[]): Outgoing {
   if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
-    throw new TypeError("'type' must have 1 to 256 characters and not begin with $");
+    throw new TypeError("'type' must be 1 to 256 characters, the first not $");
   }
   const { value, bytes } = copyMessage(args);
   if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {

@@ -24,7 +24,7 @@ export class PageAnswers {
     try {
       const answer = Object.hasOwn(this.#functions, type) ? this.#functions[type] : undefined;
       if (answer === undefined)
-        throw new AskError('WEBGRAM_NO_HANDLER', `the page does not answer '${type}'`);
+        throw new AskError('WEBGRAM_NO_HANDLER', `no answer to '${type}'`);
       const value: unknown = await answer(...args);
       return { error: null, ...copyMessage(value) };
     } catch (error) {
