@@ -264,6 +264,14 @@ export class FrameReader<E extends Envelope> {
     return key.open(nonceOf(counter), ADDITIONAL[this.#options.sender], ownBytes(data));
   }
 
+  /** Calls `done` when what has come before is delivered; not when it was stopped or has failed by then. */
+  finish(done: () => void): void {
+    const finished = (): void => {
+      if (!this.#stopped) done();
+    };
+    this.#inOrder.put(undefined, finished, finished);
+  }
+
   /** Delivers nothing more. */
   stop(): void {
     this.#stopped = true;

@@ -70,7 +70,7 @@ export interface LinkOptions {
  * - `connecting`: the socket opens, then the hello is awaited.
  * - `proving`: the proof is being made; what is sent waits.
  * - `early`: the proof has left; what is sent follows it up to the server's bound.
- * - `verifying`: the answer has come; frames behind it wait.
+ * - `verifying`: the answer has come; frames behind it wait, and so does the end of the socket.
  * - `active`: both ends are who they say.
  * - `over` (final).
  */
@@ -78,7 +78,7 @@ type State =
   | { name: 'connecting'; handshake?: ClientHandshake }
   | { name: 'proving'; waiting: UpEnvelope[] }
   | ({ name: 'early'; handshake: ClientHandshake; hello: Hello } & Channel)
-  | ({ name: 'verifying'; behind: (string | Uint8Array)[] } & Channel)
+  | ({ name: 'verifying'; behind: (string | Uint8Array)[]; closed?: string } & Channel)
   | ({ name: 'active'; reader: FrameReader<DownEnvelope>; heartbeat: Heartbeat } & Channel)
   | { name: 'over' };
 
@@ -116,7 +116,7 @@ export class Link {
       this.#guard(() => this.#received(data));
     };
     socket.onclose = ({ code, reason }) => {
-      this.#fail(reason === '' ? `the socket closed with ${code}` : `${reason} (${code})`);
+      this.#closed(reason === '' ? `the socket closed with ${code}` : `${reason} (${code})`);
     };
     // A close event follows with what little there is to know.
     socket.onerror = null;
@@ -266,8 +266,8 @@ export class Link {
 
   async #answer(state: State & { name: 'early' }, text: string): Promise<void> {
     const { handshake, hello, batcher, writer, keys } = state;
-    const behind: (string | Uint8Array)[] = [];
-    this.#state = { name: 'verifying', behind, batcher, writer, keys };
+    const verifying: State & { name: 'verifying' } = { name: 'verifying', behind: [], batcher, writer, keys };
+    this.#state = verifying;
     const answer = await handshake.receiveAnswer(text);
     if (this.#isOver) return;
     if (answer.kind === 'denied') {
@@ -310,7 +310,16 @@ export class Link {
     });
     up(answer, hello);
     batcher.release();
-    for (const data of behind) reader.receive(data);
+    for (const data of verifying.behind) reader.receive(data);
+    if (verifying.closed !== undefined) this.#closed(verifying.closed);
+  }
+
+  /** What came before the end counts, also while it is still being verified: a denial, or a bye. */
+  #closed(reason: string): void {
+    const state = this.#state;
+    if (state.name === 'verifying') state.closed = reason;
+    else if (state.name === 'active') state.reader.finish(() => this.#fail(reason));
+    else this.#fail(reason);
   }
 
   #isForTabs(envelope: DownEnvelope): boolean {
