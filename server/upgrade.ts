@@ -14,6 +14,10 @@ const ALL_SUBPROTOCOLS = [...subprotocolsOf(codecs, false), ...subprotocolsOf(co
 
 /** What WebSocket framing may add to all that a stranger sends before the proof, in bytes. */
 const FRAMING_BYTES = 1_024;
+/** Fragments that a message may come in: many small ones take more memory than what is in them. */
+const MAX_FRAGMENTS = 4_096;
+/** Pieces that TCP may bring a frame in, for the same reason. */
+const MAX_CHUNKS = 16_384;
 /** How long a peer may take to answer a close, in ms. */
 const CLOSE_TIMEOUT_MS = 5_000;
 /** Refused origins and hosts that are named in the log, so that a flood does not fill it. */
@@ -56,6 +60,8 @@ export class Upgrades {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: limits.maxFrameBytes,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_CHUNKS,
       handleProtocols: (offered) => this.#subprotocols.find((name) => offered.has(name)) ?? false,
       closeTimeout: CLOSE_TIMEOUT_MS,
     };

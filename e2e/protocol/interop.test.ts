@@ -31,8 +31,8 @@ function run(program: string, ...args: string[]): Promise<Record<string, unknown
 
 const ask = (type: string, ...rest: string[]) => run('client.py', server.address, identity, type, ...rest);
 
-async function startServer(): Promise<void> {
-  server = new Server({ port: 0, db: path.join(folder, 'sessions'), manualStart: true });
+async function startServer(sealed = false): Promise<void> {
+  server = new Server({ port: 0, db: path.join(folder, 'sessions'), manualStart: true, sealed });
   server.answer['incr'] = (_conn, x) => (x as number) + 1;
   server.answer['visits'] = (conn) => {
     const data = conn.sessionData as { visits?: number };
@@ -76,6 +76,19 @@ describe.skipIf(python === undefined)('the client in Python', { timeout: 60_000 
     await startServer();
     // The address has another port and is another authority, which the identity does not depend on.
     expect(await ask('visits')).toMatchObject({ session, answer: 2 });
+  });
+
+  test('speaks sealed frames with a server that is configured for them, and no others', async () => {
+    const { session } = await ask('visits');
+    await server.close();
+    await startServer(true);
+    const sealed = (...rest: string[]) => ask('visits', '--subprotocol', 'webgram.2.json.sealed', ...rest);
+    expect(await sealed()).toMatchObject({ session, answer: 2 });
+    expect(await ask('visits')).toEqual({ refused: expect.stringContaining('426') as string });
+    expect(await sealed('--break', 'frame')).toEqual({
+      refused: expect.stringMatching(/^closed with 4402/) as string,
+    });
+    expect(await sealed()).toMatchObject({ session, answer: 3 });
   });
 
   test('hears that a handler is missing', async () => {
