@@ -382,6 +382,7 @@ function unexpected(): WebgramError {
   });
 }
 
-function reasonOf(error: unknown): string {
+/** Returns what to tell people of an error. */
+export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
