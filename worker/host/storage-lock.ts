@@ -65,7 +65,7 @@ export function hold(
         held();
         return new Promise(() => undefined);
       })
-      .catch((error: unknown) => {
+      .catch((error: Error) => {
         failed(error);
         stolen();
       });
