@@ -23,8 +23,7 @@ export class PageAnswers {
   async #run(type: string, args: unknown[]): Promise<{ error: WireError | null } & Copied<unknown>> {
     try {
       const answer = Object.hasOwn(this.#functions, type) ? this.#functions[type] : undefined;
-      if (answer === undefined)
-        throw new AskError('WEBGRAM_NO_HANDLER', `no answer to '${type}'`);
+      if (answer === undefined) throw new AskError('WEBGRAM_NO_HANDLER', `no answer to '${type}'`);
       const value: unknown = await answer(...args);
       return { error: null, ...copyMessage(value) };
     } catch (error) {

@@ -253,7 +253,7 @@ test('revoked while the page is open: the page is told why, and what it had sent
   let isHeld = false;
   scene.server.answer['slow'] = async (one, x) => {
     isHeld = true;
-    await new Promise((resolve) => one.signal?.addEventListener('abort', resolve));
+    await new Promise((resolve) => one.signal!.addEventListener('abort', resolve));
     handled.push([one.session.sessionID, x]);
   };
   browser.start();

@@ -46,6 +46,7 @@ function endOf(
           sessionID === undefined ? { kind: 'create', fromClient: null } : { kind: 'resume', sessionID },
       }),
       opened: () => undefined,
+      aged: () => undefined,
       up: () => {
         act().catch(reject);
       },
@@ -67,7 +68,9 @@ function aWhile(): Promise<void> {
 
 function slow<K extends string, T extends Record<K, (...args: never[]) => unknown>>(key: T, name: K): T {
   const own: (...args: never[]) => unknown = key[name].bind(key);
-  return { ...key, [name]: async (...args: never[]) => (await aWhile(), own(...args)) };
+  // The bytes are theirs again when the call returns.
+  const late = async (...args: never[]) => (await Promise.all([own(...args), aWhile()]))[0];
+  return { ...key, [name]: late };
 }
 
 test.each([false, true])(

@@ -61,11 +61,9 @@ export class Hub {
       up: (link, up) => {
         served?.up(tab, link, up);
       },
-      wake: () => {
-        served?.wake();
-      },
-      acceptServerKey: () => {
-        served?.acceptServerKey();
+      wants: (what) => {
+        if (what === 'wake') served?.wake();
+        else served?.acceptServerKey();
       },
       gone: () => {
         this.#linkOf.delete(tab);
@@ -110,11 +108,7 @@ export class Hub {
 
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
     if (hello.protocol !== PORT_PROTOCOL) {
-      this.#refuse(
-        tab,
-        'WEBGRAM_VERSION_SKEW',
-        `this host speaks port protocol ${PORT_PROTOCOL}, the page ${hello.protocol}`,
-      );
+      this.#refuse(tab, 'WEBGRAM_VERSION_SKEW', `the page must speak port protocol ${PORT_PROTOCOL}`);
       return undefined;
     }
     if (this.#successor !== undefined) {

@@ -15,7 +15,7 @@ import type {
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
 import type { Keyring } from './keyring.ts';
-import { Link } from './link.ts';
+import { Link, reasonOf } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
@@ -97,7 +97,7 @@ export class IdentityLink {
   #linkReason: OutcomeReason | undefined;
   /** How often a copy of the identity has taken the session over lately. */
   #forks = 0;
-  #isStandingDown = false;
+  #lingerMs = LINGER_MS;
   #cancelRetry: () => void = () => undefined;
   #cancelSuccession: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
@@ -175,7 +175,7 @@ export class IdentityLink {
 
   /** Another host serves this storage now: tabs go there, and what departed tabs have left is finished here. */
   standDown(to: HostAddress): void {
-    this.#isStandingDown = true;
+    this.#lingerMs = 0;
     this.#tabs.tell({ kind: 'moved', ...to });
     this.#tabs.dropAll();
     this.#restIfUnused();
@@ -197,7 +197,7 @@ export class IdentityLink {
       this.#current = this.#attempt();
     } catch (error) {
       // Such as a page over https with an address that begins with ws:.
-      this.#wait(error instanceof Error ? error.message : 'the address was refused');
+      this.#wait(reasonOf(error));
     }
   }
 
@@ -310,7 +310,7 @@ export class IdentityLink {
 
   #up(attempt: Attempt, ok: OkBody, hello: Hello): void {
     const { identity, key } = attempt;
-    if (identity === undefined || key === undefined) return;
+    if (!identity || !key) return;
     const isSuccessor = attempt === this.#successor;
     if (isSuccessor) {
       this.#current?.link.bye('age');
@@ -350,7 +350,7 @@ export class IdentityLink {
     const { keyring } = this.#options;
     const { link, identity, key } = attempt;
     const { exporter } = link;
-    if (identity === undefined || key === undefined || exporter === undefined) return;
+    if (!identity || !key || !exporter) return;
     switch (envelope.what) {
       case 'renew': {
         // A newer link would end the renewal.
@@ -401,20 +401,12 @@ export class IdentityLink {
     }
     if (attempt !== this.#current) return;
     this.#unlink();
-    switch (end.name) {
-      case 'denied':
-        void this.#denied(attempt, end.code);
-        break;
-      case 'bye':
-        this.#saidBye(attempt, end.bye);
-        break;
-      case 'failed':
-        this.#goOn(end.reason, this.#refusedKey && KEY_CHANGED_RETRY_MS);
-        // It can be accepted from here on.
-        if (this.#refusedKey !== undefined) this.#tellOfKey('nothing was sent to it');
-        break;
-      default:
-        unreachable(end);
+    if (end.name === 'denied') void this.#denied(attempt, end.code);
+    else if (end.name === 'bye') this.#saidBye(attempt, end.bye);
+    else {
+      this.#goOn(end.reason, this.#refusedKey && KEY_CHANGED_RETRY_MS);
+      // It can be accepted from here on.
+      if (this.#refusedKey !== undefined) this.#tellOfKey('nothing was sent to it');
     }
   }
 
@@ -554,8 +546,7 @@ export class IdentityLink {
   #restIfUnused(): void {
     this.#cancelLinger();
     if (!this.#tabs.isEmpty) return;
-    const lingerMs = this.#isStandingDown ? 0 : LINGER_MS;
-    this.#cancelLinger = this.#options.platform.clock.after(lingerMs, () => {
+    this.#cancelLinger = this.#options.platform.clock.after(this.#lingerMs, () => {
       this.close();
       this.#options.idle(this);
     });

@@ -189,7 +189,7 @@ export class Keyring {
    */
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
     const { storeID, isAside } = identity;
-    if (!isAside) this.#replacedBecause.set(storeID, REASON_OF_DENIAL[denial]);
+    if (!isAside) this.#replacedBecause.set(storeID, reasonOf(denial));
     if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
     else await this.#write(() => [[this.#nameOf(identity), undefined]]);
@@ -348,12 +348,10 @@ export class Keyring {
   }
 }
 
-const REASON_OF_DENIAL = {
-  revoked: 'revoked',
-  expired: 'expired',
-  unknown: 'store-lost',
-  renewed: 'key-lost',
-} as const satisfies Record<DenialCode, NewReason>;
+function reasonOf(denial: DenialCode): NewReason {
+  if (denial === 'unknown') return 'store-lost';
+  return denial === 'renewed' ? 'key-lost' : denial;
+}
 
 const NO_SERVER: ServerRecord = { version: RECORD_VERSION, pins: [], active: {} };
 

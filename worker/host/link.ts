@@ -390,7 +390,8 @@ function unexpected(): WebgramError {
   });
 }
 
-function reasonOf(error: unknown): string {
+/** Returns what to tell people of an error. */
+export function reasonOf(error: unknown): string {
   // Words for some faults are left out of what browsers load.
   return error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error);
 }

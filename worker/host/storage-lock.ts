@@ -74,7 +74,7 @@ export function hold(
         isHeld = true;
         return new Promise<void>(held);
       })
-      .catch((error: unknown) => {
+      .catch((error: Error) => {
         if (isHeld) stolen();
         else failed(error);
       });

@@ -26,8 +26,7 @@ export interface TabPortOptions {
   after: (delayMs: number, callback: () => void) => () => void;
   hello: (hello: TabToHost & { kind: 'hello' }) => void;
   up: (link: number, up: TabUp) => void;
-  wake: () => void;
-  acceptServerKey: () => void;
+  wants: (what: 'wake' | 'accept-key') => void;
   /** The tab has closed its client, or died. Messages that it posted before can still come in. */
   gone: () => void;
 }
@@ -90,10 +89,8 @@ export class TabPort {
         this.#options.up(message.link, message.envelope);
         break;
       case 'wake':
-        if (!this.#isGone) this.#options.wake();
-        break;
       case 'accept-key':
-        if (!this.#isGone) this.#options.acceptServerKey();
+        if (!this.#isGone) this.#options.wants(message.kind);
         break;
       case 'close':
         this.#gone();

@@ -177,7 +177,7 @@ export class CrashScene {
 
   #serverStore(run: Run): Store {
     return new Proxy<Store>(this.serverDisk, {
-      get: (disk, name: keyof Store & string) => {
+      get: (disk, name: keyof Store) => {
         const member: unknown = disk[name];
         if (typeof member !== 'function') return member;
         const call = (member as (...args: unknown[]) => unknown).bind(disk);

@@ -22,7 +22,7 @@ function reach(): void {
 const WRITES: ReadonlySet<string> = new Set<keyof Store>(['renew', 'claim', 'load', 'commit']);
 
 const store = new Proxy<Store>(new LevelStore(folder), {
-  get(target, name: keyof Store & string) {
+  get(target, name: keyof Store) {
     const member: unknown = target[name];
     if (typeof member !== 'function') return member;
     const call = (member as (...args: unknown[]) => unknown).bind(target);

@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws';
 import { Client } from '../../../client/client.ts';
 import type { TabEnvironment } from '../../../client/environment.ts';
-import { Hub } from '../../../worker/host/hub.ts';
+import type { Hub } from '../../../worker/host/hub.ts';
 import {
   addressPrefix,
   parseIdentityRecord,
