@@ -23,7 +23,10 @@ export interface Stats {
   conns: number;
 }
 
-/** The built command line as a process of its own, on a port and a database of its own; serves the plus-one page. */
+/** The built command line with the test application. */
+const SERVE = [CLI, 'serve', APP, '--root', PAGE];
+
+/** A server as a process of its own, on a port and a database of its own; serves the plus-one page. */
 export class TestServer {
   readonly folder: string;
   /** 0 until it was started once; the same ever after. */
@@ -31,13 +34,20 @@ export class TestServer {
   #child: ChildProcess | undefined;
   #output = '';
 
-  private constructor(folder: string) {
+  readonly #command: readonly string[];
+
+  private constructor(folder: string, command: readonly string[]) {
     this.folder = folder;
+    this.#command = command;
   }
 
-  /** A database in a new folder; nothing runs yet. */
-  static async prepare(): Promise<TestServer> {
-    return new TestServer(await mkdtemp(path.join(tmpdir(), 'webgram-e2e-')));
+  /**
+   * A database in a new folder; nothing runs yet.
+   *
+   * @param command What Node is to run. It takes `--db` and `--port`, and prints `is at http://…` when it listens.
+   */
+  static async prepare(command: readonly string[] = SERVE): Promise<TestServer> {
+    return new TestServer(await mkdtemp(path.join(tmpdir(), 'webgram-e2e-')), command);
   }
 
   get db(): string {
@@ -69,8 +79,8 @@ export class TestServer {
   /** Starts it, and waits for the line that says where it is. */
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const args = ['serve', APP, '--root', PAGE, '--db', this.db, '--port', String(this.port)];
-    const child = spawn(process.execPath, [CLI, ...args], {
+    const args = [...this.#command, '--db', this.db, '--port', String(this.port)];
+    const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -52,6 +52,7 @@ if (!missing.includes('chromium')) await vitest('browser');
 if (await check('build', 'npm', ['run', '--silent', 'build', '--', '--logLevel', 'warn'])) {
   await check('size', 'npm', ['run', '--silent', 'size']);
   await vitest('built');
+  await vitest('kills');
   const engines = /** @type {const} */ (['chromium', 'firefox']).filter(
     (engine) => !missing.includes(engine),
   );
