@@ -207,13 +207,14 @@ export class TabStream {
   #onAttached({ outcome, life, timeMs, lineage }: Omit<AttachedEnvelope, 'tab'>): void {
     // A stale attach of ours was overtaken by a later one, whose answer is still to come.
     if (outcome === 'stale') return;
+    // Also of a refusal, or what begins anew would be as old as what was forgotten.
+    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
+    this.#seenLife = life;
     if (outcome === 'forgotten') {
       this.#restart('retention');
       return;
     }
     this.#attached = true;
-    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
-    this.#seenLife = life;
     this.#listener.attached(outcome);
     if (this.#committed !== null && !holds(lineage, this.#committed)) {
       this.#committed = null;
