@@ -13,6 +13,8 @@ export interface CommitterContext {
   /** Written beside the data. */
   dataVersion: number;
   streams: Map<string, SessionStream>;
+  /** Server time in ms since 1970. */
+  clock: () => number;
   /** Of the newest link that this node knows of. */
   generation: () => number;
   /** A commit is durable; what it changed in `sessionData`. */
@@ -182,6 +184,8 @@ export class Committer {
       if (!stream.isDirty) continue;
       stream.isDirty = false;
       stream.isStored = true;
+      // It is kept for so long after this, not after its attach: that may have been long ago.
+      if (stream.isAttached) stream.seenMs = this.#context.clock();
       rows.set(stream.tabID, stream.toRow());
     }
     return rows;

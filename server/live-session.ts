@@ -153,6 +153,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       data: this.#data,
       dataVersion: context.dataVersion,
       streams: this.#streams,
+      clock: context.clock,
       generation: () => this.#generation,
       confirmed: (changed) => {
         this.#onConfirmed(changed);
