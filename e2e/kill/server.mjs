@@ -1,6 +1,6 @@
 // @ts-check
 // The server that the harness kills: built files, LevelDB. `node e2e/kill/server.mjs --db DIR --port N [--split WHICH]`.
-// `--split` breaks it on purpose: a commit becomes two writes, `data` first or `marks` first.
+// `--retention` is that of streams, in ms. `--split` breaks it on purpose: a commit becomes two writes, `data` first or `marks` first.
 import { setImmediate } from 'node:timers';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
@@ -12,9 +12,14 @@ import { AskError, LevelStore, Server } from '../../dist/server.js';
 const PAGE = fileURLToPath(new URL('../../dist/examples/plus-one', import.meta.url));
 
 const { values } = parseArgs({
-  options: { db: { type: 'string' }, port: { type: 'string' }, split: { type: 'string' } },
+  options: {
+    db: { type: 'string' },
+    port: { type: 'string' },
+    split: { type: 'string' },
+    retention: { type: 'string' },
+  },
 });
-const { db = './sessions', port = '0', split } = values;
+const { db = './sessions', port = '0', split, retention } = values;
 
 const store = new LevelStore(db);
 if (split !== undefined) splitCommits(store, split === 'data');
@@ -25,77 +30,83 @@ const server = new Server({
   hostname: '127.0.0.1',
   root: PAGE,
   limits: { createBurst: 1_000 },
+  ...(retention === undefined
+    ? {}
+    : { retention: { streamGraceMs: Number(retention), streamRetentionMs: Number(retention) } }),
   manualStart: true,
 });
-const answer = /** @type {Record<string, (conn: any, tab: string, n: number) => unknown>} */ (server.answer);
 
 server.on('$session-active', ({ sessionData }) => {
   for (const name of ['done', 'updates', 'staged']) sessionData[name] ??= [];
   sessionData.ids ??= {};
 });
 
-// Those that add answer with the place of what they have added.
+/** @type {Record<string, (conn: any, tab: string, n: number) => unknown>} */
+const answers = {
+  // Those that add answer with the place of what they have added.
 
-answer.add = async (conn, tab, n) => {
-  const place = add(conn, tab, n);
-  await conn.save();
-  return place;
+  async add(conn, tab, n) {
+    const place = add(conn, tab, n);
+    await conn.save();
+    return place;
+  },
+
+  /** With time in it, so that a kill hits it in the middle. */
+  async addSlowly(conn, tab, n) {
+    await soon(2);
+    const place = add(conn, tab, n);
+    await soon(3);
+    await conn.save();
+    return place;
+  },
+
+  /** Saves in its middle, so it has to know its message when it runs again. */
+  async addNow(conn, tab, n) {
+    const data = dataOf(conn);
+    const id = String(conn.messageId);
+    const place = data.ids[id] ? data.done.indexOf(entry(tab, n)) + 1 : add(conn, tab, n);
+    data.ids[id] = true;
+    await conn.save({ now: true });
+    return place;
+  },
+
+  /** Tells its tab, and every tab. */
+  async addAndTell(conn, tab, n) {
+    conn.send('told', n);
+    const place = add(conn, tab, n);
+    await conn.save();
+    conn.session.send('all', place);
+    return place;
+  },
+
+  look: (conn) => dataOf(conn).done.length,
+
+  async fail(conn, tab, n) {
+    add(conn, tab, n);
+    conn.send('told', n);
+    await conn.save();
+    throw new AskError('NO', 'it never happened');
+  },
+
+  /** A transaction outside of any handler, of which the answer knows nothing. */
+  later(conn, tab, n) {
+    setImmediate(() => {
+      conn
+        .update(() => {
+          dataOf(conn).updates.push(entry(tab, n));
+          conn.send('updated', n);
+        })
+        .catch(() => undefined); // The session has ended: then it did not happen.
+    });
+    return n;
+  },
+
+  dump(conn) {
+    const { done, updates, staged } = dataOf(conn);
+    return { done, updates, staged };
+  },
 };
-
-/** With time in it, so that a kill hits it in the middle. */
-answer.addSlowly = async (conn, tab, n) => {
-  await soon(2);
-  const place = add(conn, tab, n);
-  await soon(3);
-  await conn.save();
-  return place;
-};
-
-/** Saves in its middle, so it has to know its message when it runs again. */
-answer.addNow = async (conn, tab, n) => {
-  const data = dataOf(conn);
-  const id = String(conn.messageId);
-  const place = data.ids[id] ? data.done.indexOf(entry(tab, n)) + 1 : add(conn, tab, n);
-  data.ids[id] = true;
-  await conn.save({ now: true });
-  return place;
-};
-
-/** Tells its tab, and every tab. */
-answer.addAndTell = async (conn, tab, n) => {
-  conn.send('told', n);
-  const place = add(conn, tab, n);
-  await conn.save();
-  conn.session.send('all', place);
-  return place;
-};
-
-answer.look = (conn) => dataOf(conn).done.length;
-
-answer.fail = async (conn, tab, n) => {
-  add(conn, tab, n);
-  conn.send('told', n);
-  await conn.save();
-  throw new AskError('NO', 'it never happened');
-};
-
-/** A transaction outside of any handler, of which the answer knows nothing. */
-answer.later = (conn, tab, n) => {
-  setImmediate(() => {
-    conn
-      .update(() => {
-        dataOf(conn).updates.push(entry(tab, n));
-        conn.send('updated', n);
-      })
-      .catch(() => undefined); // The session has ended: then it did not happen.
-  });
-  return n;
-};
-
-answer.dump = (conn) => {
-  const { done, updates, staged } = dataOf(conn);
-  return { done, updates, staged };
-};
+Object.assign(server.answer, answers);
 
 server.on('append', async (conn, tab, n) => {
   add(conn, tab, n);

@@ -76,10 +76,14 @@ export class TestServer {
     return this.#child !== undefined;
   }
 
-  /** Starts it, and waits for the line that says where it is. */
-  async start(): Promise<void> {
+  /**
+   * Starts it, and waits for the line that says where it is.
+   *
+   * @param more Arguments for this time only.
+   */
+  async start(more: readonly string[] = []): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const args = [...this.#command, '--db', this.db, '--port', String(this.port)];
+    const args = [...this.#command, ...more, '--db', this.db, '--port', String(this.port)];
     const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
