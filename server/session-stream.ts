@@ -7,6 +7,7 @@ import {
   utf8Length,
   WebgramError,
   type Limits,
+  type LineageEntry,
   type Position,
 } from 'webgram';
 import type { SessionLink } from './session-link.ts';
@@ -84,7 +85,7 @@ export class SessionStream {
   #acks: { handled: number; barrier: number }[] = [];
   #releasedAck: number;
   #toldAck = 0;
-  #toldCommit = '';
+  #toldCommit: LineageEntry | null = null;
 
   constructor(tabID: string, limits: Limits, row?: StreamRow) {
     this.tabID = tabID;
@@ -127,7 +128,7 @@ export class SessionStream {
     this.outbox.acknowledge(received);
     this.#left = 0;
     this.#toldAck = oldest - 1;
-    this.#toldCommit = '';
+    this.#toldCommit = null;
   }
 
   acknowledge(received: Position): void {
@@ -168,9 +169,9 @@ export class SessionStream {
    * Sends what may leave: downs whose commit is confirmed, in order, then the acknowledgement of what is
    * handled for good, which never overtakes the replies of what it covers.
    *
-   * @param commit Newest confirmed commit of the session.
+   * @param commit Newest confirmed commit of the session: the same object until there is another.
    */
-  flush(confirmed: number, commit: [life: number, commit: number] | null, timeMs: number): void {
+  flush(confirmed: number, commit: LineageEntry | null, timeMs: number): void {
     while (this.#acks[0] !== undefined && this.#acks[0].barrier <= confirmed) {
       this.#releasedAck = Math.max(this.#releasedAck, this.#acks.shift()!.handled);
     }
@@ -179,11 +180,10 @@ export class SessionStream {
     const { kept } = this.outbox;
     let end = this.#left;
     while (end < kept.length && kept[end]!.message.barrier <= confirmed) end += 1;
-    const told = commit === null ? '' : commit.join();
     // The tab must know of a commit no later than of what that commit let go.
-    if (end > this.#left && told !== this.#toldCommit) {
+    if (end > this.#left && commit !== this.#toldCommit) {
       link.send({ kind: 'ack', tab, ack: this.#toldAck, com: commit, timeMs });
-      this.#toldCommit = told;
+      this.#toldCommit = commit;
     }
     for (; this.#left < end; this.#left += 1) {
       const { at, message } = kept[this.#left]!;
@@ -191,9 +191,9 @@ export class SessionStream {
       if (isLast) this.#toldAck = this.#releasedAck;
       link.sendMessage(message.kind, tab, at, this.#toldAck, message.asked, message.body);
     }
-    if (this.#releasedAck > this.#toldAck || told !== this.#toldCommit) {
+    if (this.#releasedAck > this.#toldAck || commit !== this.#toldCommit) {
       this.#toldAck = this.#releasedAck;
-      this.#toldCommit = told;
+      this.#toldCommit = commit;
       link.send({ kind: 'ack', tab, ack: this.#releasedAck, com: commit, timeMs });
     }
   }
