@@ -24,7 +24,7 @@ async function run(server: ServerSpec, port: number, load: LoadSpec): Promise<Do
     case 'ask':
       return asks(server, port, load);
     case 'hold': {
-      const startedMs = performance.now();
+      const started = begin();
       const connect = async (): Promise<void> => {
         const asker = await open(server, port, newIdentity());
         // So that there is a tab, with a stream.
@@ -32,13 +32,13 @@ async function run(server: ServerSpec, port: number, load: LoadSpec): Promise<Do
         kept.push(asker);
       };
       await inFlight(load.count, IN_FLIGHT, connect);
-      return done(load.count, startedMs);
+      return done(load.count, started);
     }
     case 'drop': {
-      const startedMs = performance.now();
+      const started = begin();
       const count = kept.length;
       for (const asker of kept.splice(0)) asker.cut();
-      return done(count, startedMs);
+      return done(count, started);
     }
     case 'put':
       throw new TypeError('the server does that to itself');
@@ -70,12 +70,12 @@ async function connects(
     for (let n = 0; n < count; n += 1) identities.push(newIdentity());
     await inFlight(count, window, async (n) => (await open(server, port, identities[n]!)).cut());
   }
-  const startedMs = performance.now();
+  const started = begin();
   await inFlight(count, window, async (n) => {
     const asker = await open(server, port, own[n] ?? newIdentity());
     asker.cut();
   });
-  return done(count, startedMs);
+  return done(count, started);
 }
 
 async function asks(
@@ -85,7 +85,7 @@ async function asks(
 ): Promise<Done> {
   while (kept.length < connections) kept.push(await open(server, port, newIdentity()));
   const data = 'x'.repeat(bytes);
-  const startedMs = performance.now();
+  const started = begin();
   let left = count;
   let answered = 0;
   await new Promise<void>((resolve) => {
@@ -102,7 +102,7 @@ async function asks(
       for (let n = 0; n < window; n += 1) next();
     }
   });
-  return done(count, startedMs);
+  return done(count, started);
 }
 
 /** Does something so many times, so many at a time. */
@@ -118,6 +118,16 @@ async function inFlight(count: number, window: number, one: (n: number) => Promi
   await Promise.all(Array.from({ length: Math.min(window, count) }, lane));
 }
 
-function done(operations: number, startedMs: number): Done {
-  return { operations, seconds: (performance.now() - startedMs) / 1_000 };
+interface Started {
+  ms: number;
+  cpu: NodeJS.CpuUsage;
+}
+
+function begin(): Started {
+  return { ms: performance.now(), cpu: process.cpuUsage() };
+}
+
+function done(operations: number, { ms, cpu }: Started): Done {
+  const { user, system } = process.cpuUsage(cpu);
+  return { operations, seconds: (performance.now() - ms) / 1_000, microseconds: user + system };
 }

@@ -59,7 +59,7 @@ function table(job: Job, subjects: readonly Measured[]): string {
   const head =
     job.kind === 'memory'
       ? ['', 'RSS each, KiB', 'x floor', 'heap left, B', 'goal']
-      : ['', 'per second', 'x floor', 'server CPU, us', 'x floor', 'goal'];
+      : ['', 'per second', 'x floor', 'server CPU, us', 'x floor', 'load CPU, us', 'goal'];
   const rows = subjects.map((one, i) => {
     const goal = goalOf(job.subjects[i]!.goal, one, subjects);
     if (job.kind === 'memory') {
@@ -78,6 +78,7 @@ function table(job: Job, subjects: readonly Measured[]): string {
       formatNumber(ratios(one.rates, floor.rates).median),
       formatSpread(spreadOf(one.cpu)),
       formatNumber(ratios(one.cpu, floor.cpu).median),
+      formatNumber(spreadOf(one.loadCpu).median),
       goal,
     ];
   });

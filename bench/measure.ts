@@ -9,8 +9,9 @@ export interface Measured {
   name: string;
   /** Operations a second. */
   rates: number[];
-  /** CPU time of the server for each, in microseconds. */
+  /** CPU time for each, in microseconds: of the server, and of the load. */
   cpu: number[];
+  loadCpu: number[];
   /** Memory of the server for each, in bytes: resident, and after all have gone and their grace is over. */
   rss: number[];
   left: number[];
@@ -53,13 +54,13 @@ class Pair {
     this.port = await this.server.ask({ kind: 'start', spec: this.subject.server });
   }
 
-  async run(load: LoadSpec): Promise<Done & Cpu> {
+  async run(load: LoadSpec): Promise<{ done: Done; serverCpu: number }> {
     const before = await this.server.ask<Cpu>({ kind: 'cpu' });
     const done = await (load.kind === 'put'
       ? this.server.ask<Done>(load)
       : this.load.ask<Done>({ kind: 'run', server: this.subject.server, port: this.port, load }));
     const after = await this.server.ask<Cpu>({ kind: 'cpu' });
-    return { ...done, microseconds: after.microseconds - before.microseconds };
+    return { done, serverCpu: after.microseconds - before.microseconds };
   }
 
   async stop(): Promise<void> {
@@ -90,9 +91,7 @@ async function measureRates(job: Job, options: MeasureOptions): Promise<Measured
     const all = pairs.map(({ subject }) => nothingOf(subject));
     for (let round = 0; round < options.rounds; round += 1) {
       for (const [i, pair] of pairs.entries()) {
-        const { operations, seconds, microseconds } = await pair.run(pair.subject.load);
-        all[i]!.rates.push(operations / seconds);
-        all[i]!.cpu.push(microseconds / operations);
+        note(all[i]!, await pair.run(pair.subject.load));
       }
     }
     return all;
@@ -113,12 +112,12 @@ async function measureMemory(job: Job, options: MeasureOptions): Promise<Measure
         const count = 'count' in load ? load.count : 0;
         await pair.run({ kind: 'hold', count: Math.min(100, count) });
         const before = await pair.server.ask<Memory>({ kind: 'memory' });
-        const { operations, seconds, microseconds } = await pair.run(load);
+        const holding = await pair.run(load);
+        const { operations } = holding.done;
         const held = await pair.server.ask<Memory>({ kind: 'memory' });
         await pair.run({ kind: 'drop' });
         const gone = await whenForgotten(pair.server);
-        all[i]!.rates.push(operations / seconds);
-        all[i]!.cpu.push(microseconds / operations);
+        note(all[i]!, holding);
         all[i]!.rss.push((held.rss - before.rss) / operations);
         all[i]!.left.push((gone.heapUsed - before.heapUsed) / operations);
       } finally {
@@ -142,7 +141,14 @@ async function whenForgotten(server: Peer): Promise<Memory> {
 }
 
 function nothingOf({ name }: Subject): Measured {
-  return { name, rates: [], cpu: [], rss: [], left: [] };
+  return { name, rates: [], cpu: [], loadCpu: [], rss: [], left: [] };
+}
+
+function note(measured: Measured, { done, serverCpu }: { done: Done; serverCpu: number }): void {
+  const { operations, seconds, microseconds } = done;
+  measured.rates.push(operations / seconds);
+  measured.cpu.push(serverCpu / operations);
+  measured.loadCpu.push(microseconds / operations);
 }
 
 function nameOf({ name }: Subject): string {

@@ -147,10 +147,12 @@ async function put(count: number, bytes: number): Promise<Done> {
   await db.open();
   const value = 'x'.repeat(bytes);
   const startedMs = performance.now();
+  const before = process.cpuUsage();
   for (let n = 0; n < count; n += 1) await db.put(`key-${n % 1_000}`, value, { sync: true });
   const seconds = (performance.now() - startedMs) / 1_000;
+  const { user, system } = process.cpuUsage(before);
   await db.close();
-  return { operations: count, seconds };
+  return { operations: count, seconds, microseconds: user + system };
 }
 
 async function makeFolder(): Promise<string> {

@@ -24,6 +24,8 @@ export type LoadSpec =
 export interface Done {
   operations: number;
   seconds: number;
+  /** CPU time of the process that did it, in microseconds. */
+  microseconds: number;
 }
 
 export type ToServer =
