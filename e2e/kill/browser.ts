@@ -125,6 +125,10 @@ class FakeHost {
     locks.hold(this.#host.hub.incarnation);
   }
 
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
   connect(): MessagePort {
     const port = this.#host.connect();
     this.#ports.add(port);
@@ -215,7 +219,9 @@ export class FakeTab {
 
   /** The page's process is gone: nothing of it runs any more, and what it has posted arrives. */
   kill(): void {
-    this.record.end = { name: 'killed', handedOver: this.#handedOver };
+    // What it has posted to a host that is dead already was never handed over.
+    const isHeard = this.lastHost?.isAlive === true;
+    this.record.end = isHeard ? { name: 'killed', handedOver: this.#handedOver } : { name: 'lost' };
     this.#isAlive = false;
     for (const lock of this.#held) this.#locks.release(lock);
   }

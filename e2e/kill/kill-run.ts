@@ -39,8 +39,8 @@ export interface Figures {
 export class KillFault extends Error {
   readonly faults: readonly string[];
 
-  constructor(round: number, faults: readonly string[]) {
-    super(`round ${round}: ${faults.slice(0, 20).join('\n')}`);
+  constructor(round: number, faults: readonly string[], harms: readonly Harm[]) {
+    super(`round ${round}: ${faults.slice(0, 20).join('\n')}\nafter ${JSON.stringify(harms)}`);
     this.faults = faults;
   }
 }
@@ -55,10 +55,14 @@ export class KillRun {
   };
   readonly #server: TestServer;
   readonly #proxy: FaultProxy;
+  /** Of the plans, and of the hosts' back-off, which is drawn at times that no seed repeats. */
   readonly #random: () => number;
+  readonly #backoff: () => number;
   readonly #patienceMs: number;
   #browsers: FakeBrowser[] = [];
   #sessions = 0;
+  /** Of the round that is under way. */
+  #harms: readonly Harm[] = [];
   /** The server is killed and started by one at a time. */
   #turn: Promise<void> = Promise.resolve();
 
@@ -66,6 +70,7 @@ export class KillRun {
     this.#server = server;
     this.#proxy = proxy;
     this.#random = randomFrom(seed);
+    this.#backoff = randomFrom(~seed);
     this.#patienceMs = patienceMs;
   }
 
@@ -83,6 +88,7 @@ export class KillRun {
     if (figures.rounds % ROUNDS_PER_SESSION === 0) await this.#exchangeSessions();
     figures.rounds += 1;
     const plan = planRound(this.#random);
+    this.#harms = plan.harms;
     const talkers = this.#browsers.map(({ living }) => living.slice(1));
     const talks = plan.bursts.flatMap((tabs, b) => tabs.map((bursts, t) => talk(talkers[b]![t]!, bursts)));
     const harms = plan.harms.map(async (harm) => {
@@ -116,7 +122,7 @@ export class KillRun {
     const address = `ws://127.0.0.1:${this.#proxy.port}/`;
     this.#browsers = Array.from(
       { length: BROWSERS },
-      () => new FakeBrowser(`s${++this.#sessions}`, address, this.#random),
+      () => new FakeBrowser(`s${++this.#sessions}`, address, this.#backoff),
     );
     for (const browser of this.#browsers) {
       // The first only looks: its asks are no part of the record.
@@ -176,7 +182,7 @@ export class KillRun {
         await Promise.all(this.#browsers.map((one) => faultsOf(one, Math.max(1_000, leftMs))))
       ).flat();
       if (faults.length === 0) break;
-      if (leftMs < 0) throw new KillFault(this.figures.rounds, faults);
+      if (leftMs < 0) throw new KillFault(this.figures.rounds, faults, this.#harms);
       await after(LOOK_MS);
     }
     for (const tab of this.#browsers.flatMap(({ tabs }) => tabs))
