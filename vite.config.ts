@@ -134,6 +134,18 @@ export default defineConfig(({ command, mode }) => ({
       },
       {
         extends: true,
+        define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
+        test: {
+          // Kills the built server; `npm run build` comes first.
+          name: 'kills',
+          environment: 'node',
+          include: ['e2e/kill/**/*.test.ts'],
+          // Each has a server to kill, and two cores are few.
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
         test: {
           name: 'types',
           include: [],

@@ -169,7 +169,9 @@ export class Place {
     this.#state = 'inside';
     this.#enteredMs = performance.now();
     this.#room.inside.add(this);
-    this.#enter?.();
+    const enter = this.#enter;
+    this.#enter = undefined;
+    enter?.();
   }
 
   /** @internal How long it has been inside, in ms. */
@@ -184,6 +186,7 @@ export class Place {
     if (this.#state === 'inside') this.#room.inside.delete(this);
     if (this.#state === 'waiting') waiting.splice(waiting.indexOf(this), 1);
     this.#state = 'left';
+    this.#enter = this.evict = undefined;
     this.#room.admit();
   }
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { LineageEntry } from 'webgram';
 import { toDataRow } from './data-version.ts';
 import { changedKeys, type SessionData } from './session-data.ts';
 import type { SessionStream } from './session-stream.ts';
@@ -13,6 +14,8 @@ export interface CommitterContext {
   /** Written beside the data. */
   dataVersion: number;
   streams: Map<string, SessionStream>;
+  /** Server time in ms since 1970. */
+  clock: () => number;
   /** Of the newest link that this node knows of. */
   generation: () => number;
   /** A commit is durable; what it changed in `sessionData`. */
@@ -32,6 +35,7 @@ export class Committer {
   readonly #life: number;
   #tag: string;
   #lineage: Lineage;
+  #newestCommit: LineageEntry | null;
   /** Number of the last commit taken. */
   #taken = 0;
   #confirmed = 0;
@@ -54,6 +58,8 @@ export class Committer {
     this.#life = stored.life;
     this.#tag = stored.tag;
     this.#lineage = stored.lineage.filter(([life]) => life > stored.life - LINEAGE_MS);
+    const before = this.#lineage.at(-1);
+    this.#newestCommit = before === undefined ? null : [before[0], before[1]];
     this.#storedText = text;
   }
 
@@ -81,11 +87,9 @@ export class Committer {
     return this.#lineage.map(([life, commit]) => [life, commit]);
   }
 
-  /** The newest commit known to be durable. */
-  get newestCommit(): [life: number, commit: number] | null {
-    if (this.#confirmed > 0) return [this.#life, this.#confirmed];
-    const before = this.#lineage.filter(([life]) => life !== this.#life).at(-1);
-    return before === undefined ? null : [before[0], before[1]];
+  /** The newest commit known to be durable: the same object until there is another. */
+  get newestCommit(): LineageEntry | null {
+    return this.#newestCommit;
   }
 
   /**
@@ -182,6 +186,8 @@ export class Committer {
       if (!stream.isDirty) continue;
       stream.isDirty = false;
       stream.isStored = true;
+      // It is kept for so long after this, not after its attach: that may have been long ago.
+      if (stream.isAttached) stream.seenMs = this.#context.clock();
       rows.set(stream.tabID, stream.toRow());
     }
     return rows;
@@ -199,6 +205,7 @@ export class Committer {
     if (this.#hasEnded) return;
     this.#tag = commit.tag;
     this.#confirmed = number;
+    this.#newestCommit = [this.#life, number];
     const changed = text === undefined ? [] : changedKeys(this.#storedText, text);
     this.#storedText = text ?? this.#storedText;
     this.#context.confirmed(changed);

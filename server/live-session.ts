@@ -100,6 +100,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       data: this.#data,
       dataVersion: context.dataVersion,
       streams,
+      clock: context.clock,
       generation: () => this.#generation,
       confirmed: (changed) => {
         this.#onConfirmed(changed);

@@ -8,6 +8,7 @@ import {
   WebgramError,
   type EncodedBody,
   type Limits,
+  type LineageEntry,
   type Position,
 } from 'webgram';
 import type { SessionLink } from './session-link.ts';
@@ -86,7 +87,7 @@ export class SessionStream {
   #acks: { handled: number; barrier: number }[] = [];
   #releasedAck: number;
   #toldAck = 0;
-  #toldCommit = '';
+  #toldCommit: LineageEntry | null = null;
 
   constructor(tabID: string, limits: Limits, row?: StreamRow) {
     this.tabID = tabID;
@@ -130,7 +131,7 @@ export class SessionStream {
     this.outbox.acknowledge(received);
     this.#left = 0;
     this.#toldAck = oldest - 1;
-    this.#toldCommit = '';
+    this.#toldCommit = null;
   }
 
   acknowledge(received: Position): void {
@@ -171,10 +172,10 @@ export class SessionStream {
    * Sends what may leave: downs whose commit is confirmed, in order, then the acknowledgement of what is
    * handled for good, which never overtakes the replies of what it covers.
    *
-   * @param commit Newest confirmed commit of the session.
+   * @param commit Newest confirmed commit of the session: the same object until there is another.
    * @returns False when the link cannot carry the next message: it was sent for another one.
    */
-  flush(confirmed: number, commit: [life: number, commit: number] | null, timeMs: number): boolean {
+  flush(confirmed: number, commit: LineageEntry | null, timeMs: number): boolean {
     while (this.#acks[0] !== undefined && this.#acks[0].barrier <= confirmed) {
       this.#releasedAck = Math.max(this.#releasedAck, this.#acks.shift()!.handled);
     }
@@ -183,11 +184,10 @@ export class SessionStream {
     const { kept } = this.outbox;
     let end = this.#left;
     while (end < kept.length && kept[end]!.message.barrier <= confirmed) end += 1;
-    const told = commit === null ? '' : commit.join();
     // The tab must know of a commit no later than of what that commit let go.
-    if (end > this.#left && told !== this.#toldCommit) {
+    if (end > this.#left && commit !== this.#toldCommit) {
       link.send({ kind: 'ack', tab, ack: this.#toldAck, com: commit, timeMs });
-      this.#toldCommit = told;
+      this.#toldCommit = commit;
     }
     for (; this.#left < end; this.#left += 1) {
       const { at, message } = kept[this.#left]!;
@@ -195,9 +195,9 @@ export class SessionStream {
       if (isLast) this.#toldAck = this.#releasedAck;
       if (!link.sendMessage(message.kind, tab, at, this.#toldAck, message.asked, message.body)) return false;
     }
-    if (this.#releasedAck > this.#toldAck || told !== this.#toldCommit) {
+    if (this.#releasedAck > this.#toldAck || commit !== this.#toldCommit) {
       this.#toldAck = this.#releasedAck;
-      this.#toldCommit = told;
+      this.#toldCommit = commit;
       link.send({ kind: 'ack', tab, ack: this.#releasedAck, com: commit, timeMs });
     }
     return true;

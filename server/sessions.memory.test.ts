@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { DEFAULT_LIMITS } from 'webgram';
+import { CLOSE, DEFAULT_LIMITS, parseUp, jsonCodec } from 'webgram';
 import { expect, test } from 'vitest';
-import { CLOSE } from 'webgram';
+import type { Conn } from './conn.ts';
 import { Handlers } from './handlers.ts';
 import { DEFAULT_LIFETIME } from './lifetime.ts';
 import { DEFAULT_RETENTION } from './session-context.ts';
 import { Sessions } from './sessions.ts';
+import type { SessionLink } from './session-link.ts';
 import { LevelStore } from './store/level-store.ts';
 
 /** The long form: SESSIONS=100000. */
@@ -23,6 +24,32 @@ const SILENT = {
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
+
+/** A link that nobody is at the other end of. */
+class SilentLink implements SessionLink {
+  readonly address = ['127.0.0.1', 1] as const;
+  readonly codec = jsonCodec;
+  readonly isFirst = true;
+  readonly isRenewing = false;
+  readonly generation: number;
+  readonly #answered: () => void;
+
+  constructor(generation: number, answered: () => void) {
+    this.generation = generation;
+    this.#answered = answered;
+  }
+  sendMessage(kind: 'send' | 'ask' | 'answer'): boolean {
+    if (kind === 'answer') this.#answered();
+    return true;
+  }
+  send(): void {}
+  end(): void {}
+  pause(): void {}
+  resume(): void {}
+  renew(): Promise<void> {
+    return Promise.reject(new Error('not in this test'));
+  }
+}
 
 async function usedBytes(): Promise<number> {
   for (let n = 0; n < 5; n += 1) {
@@ -41,13 +68,18 @@ test(
     const store = new LevelStore(path.join(folder, 'db'));
     await store.open();
     let nowMs = Date.now();
+    const handlers = new Handlers(SILENT);
+    handlers.answer['keep'] = async (conn: Conn, text: string) => {
+      conn.sessionData['text'] = text;
+      await conn.save();
+    };
     const sessions = new Sessions({
       store,
       clock: () => nowMs,
       limits: DEFAULT_LIMITS,
       retention: DEFAULT_RETENTION,
       lifetime: DEFAULT_LIFETIME,
-      handlers: new Handlers(SILENT),
+      handlers,
       log: SILENT,
       dataVersion: 1,
       upgradeData: undefined,
@@ -62,11 +94,24 @@ test(
         expiresAtMs: nowMs + 1e10,
       });
       const { sessionID } = created as { sessionID: number };
-      await store.claim(sessionID, nowMs);
+      const generation = await store.claim(sessionID, nowMs);
       const session = await sessions.open(sessionID);
-      await session.update((data) => {
-        (data as Record<string, unknown>)['text'] = 'x'.repeat(200);
+      const left = await new Promise<SilentLink>((answered) => {
+        const link: SilentLink = new SilentLink(generation, () => {
+          answered(link);
+        });
+        session.attachLink(link);
+        const tabID = Buffer.from(keyID.padEnd(16)).toString('base64url');
+        session.receive(link, parseUp([0, 1, tabID, 1, [0, 0], 1, [0, 0, 0], {}]));
+        session.receive(link, parseUp([3, 1, 1, [0, 0], 'keep', 'x'.repeat(200)]));
+        // A down that its tab never acknowledges, and an ask that nobody answers.
+        for (const conn of session.conns) {
+          conn.send('note', 'y'.repeat(200));
+          void conn.askWith({ timeoutMs: 3_600_000 }, 'question').catch(() => undefined);
+        }
       });
+      // The socket goes without a word; some sessions are ended by hand as well.
+      session.linkDown(left);
       if (n % 2 === 0) session.end('idle', CLOSE.normal);
     };
     const visitAll = async (from: number, to: number): Promise<void> => {

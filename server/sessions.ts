@@ -16,6 +16,8 @@ const FORGET_EVERY_MS = 60_000;
 /** The sessions in this node's memory, each loaded once. */
 export class Sessions {
   readonly #options: SessionsOptions;
+  /** One for all, whatever else the options hold. */
+  readonly #context: SessionContext;
   readonly #live = new Map<number, LiveSession>();
   readonly #loading = new Map<number, Promise<LiveSession>>();
   readonly #sweeper: NodeJS.Timeout;
@@ -26,6 +28,13 @@ export class Sessions {
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#context = {
+      ...options,
+      ended: (session) => {
+        const { sessionID } = session;
+        if (this.#live.get(sessionID) === session) this.#live.delete(sessionID);
+      },
+    };
     this.#sweeper = setInterval(
       () => {
         for (const session of [...this.#live.values()]) session.sweep();
@@ -159,16 +168,7 @@ export class Sessions {
     if (stored === undefined) throw new WebgramError('WEBGRAM_SESSION_ENDED', 'there is no such session');
     const fromClient = stored.fromClient === undefined ? undefined : decodeJson(stored.fromClient);
     const { text: data, isUpgraded } = await fromDataRow(stored.data, this.#options);
-    const session = new LiveSession(
-      stored,
-      { fromClient, data, isUpgraded },
-      {
-        ...this.#options,
-        ended: () => {
-          if (this.#live.get(sessionID) === session) this.#live.delete(sessionID);
-        },
-      },
-    );
+    const session = new LiveSession(stored, { fromClient, data, isUpgraded }, this.#context);
     this.#live.set(sessionID, session);
     return session;
   }

@@ -194,6 +194,9 @@ export class Upgrades {
     const mayWait = place.wait(() => {
       clearTimeout(patience);
       this.#waiting.delete(turnAway);
+      // That listener stays as long as the socket, and would keep the whole request.
+      socket.off('close', leave);
+      socket.once('close', leaving(place));
       enter(place);
     });
     if (!mayWait) turnAway(429);
@@ -213,7 +216,7 @@ export class Upgrades {
       );
     };
     const link = new Link(context, {
-      socket: linkSocketOf(ws),
+      socket: new WsSocket(ws),
       address,
       proved: () => {
         raw.removeListener('data', count);
@@ -263,24 +266,39 @@ function offersOneOf(req: IncomingMessage, subprotocols: readonly string[]): boo
     .some((name) => subprotocols.includes(name));
 }
 
-function linkSocketOf(ws: WebSocket): LinkSocket {
-  return {
-    send(data) {
-      if (ws.readyState === WebSocket.OPEN) ws.send(data, ignore);
-    },
-    close(code, reason) {
-      ws.close(code, reason);
-    },
-    terminate() {
-      ws.terminate();
-    },
-    pause() {
-      ws.pause();
-    },
-    resume() {
-      ws.resume();
-    },
+function leaving(place: Place): () => void {
+  return () => {
+    place.leave();
   };
+}
+
+/** There is one for every session that is online, so its methods are not made anew for each. */
+class WsSocket implements LinkSocket {
+  readonly #ws: WebSocket;
+
+  constructor(ws: WebSocket) {
+    this.#ws = ws;
+  }
+
+  send(data: string | Uint8Array): void {
+    if (this.#ws.readyState === WebSocket.OPEN) this.#ws.send(data, ignore);
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
+  pause(): void {
+    this.#ws.pause();
+  }
+
+  resume(): void {
+    this.#ws.resume();
+  }
 }
 
 /** Answers an upgrade with a status and one line, then closes. */

@@ -29,9 +29,14 @@ export interface TestServerOptions {
   ownPage?: boolean;
   /** How long a link may live, in ms. Default: the server's own. */
   maxLinkMs?: number;
+  /**
+   * What Node is to run. It takes `--db` and `--port`, and prints `is at http://…` when it listens. Default: the built
+   * command line with the test application.
+   */
+  command?: readonly string[];
 }
 
-/** The built command line as a process of its own, on a port and a database of its own; serves the plus-one page. */
+/** A server as a process of its own, on a port and a database of its own; serves the plus-one page. */
 export class TestServer {
   readonly folder: string;
   /** 0 until it was started once; the same ever after. */
@@ -83,16 +88,22 @@ export class TestServer {
     return this.#child !== undefined;
   }
 
-  /** Starts it, and waits for the line that says where it is. */
-  async start(): Promise<void> {
+  /**
+   * Starts it, and waits for the line that says where it is.
+   *
+   * @param more Arguments for this time only.
+   */
+  async start(more: readonly string[] = []): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const { maxLinkMs } = this.#options;
-    const flags = ['--root', this.root, '--db', this.db, '--port', String(this.port)];
+    const { maxLinkMs, command } = this.#options;
+    const flags = [...more, '--db', this.db, '--port', String(this.port)];
+    const page = ['--root', this.root];
     // The command line has no flag for it: such links are for tests alone.
-    const args =
+    const program =
       maxLinkMs === undefined
-        ? [CLI, 'serve', APP, ...flags]
-        : [SHORT_LINKS, ...flags, '--max-link-ms', String(maxLinkMs)];
+        ? [CLI, 'serve', APP, ...page]
+        : [SHORT_LINKS, ...page, '--max-link-ms', String(maxLinkMs)];
+    const args = [...(command ?? program), ...flags];
     const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],

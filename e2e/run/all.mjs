@@ -59,6 +59,9 @@ if (!missing.includes('chromium')) await vitest('browser');
 if (await check('build', 'npm', ['run', '--silent', 'build', '--', '--logLevel', 'warn'])) {
   await check('size', 'npm', ['run', '--silent', 'size']);
   await vitest('built');
+  await vitest('kills');
+  // What it measures with so few operations says nothing; that it measures does.
+  await check('bench', 'npm', ['run', '--silent', 'bench', '--', '--rounds', '1', '--scale', '0.002']);
   const engines = /** @type {const} */ (['chromium', 'firefox', 'webkit']).filter(
     (engine) => !missing.includes(engine),
   );

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const TSC = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
-const ALL = ['webgram', 'worker', 'client', 'server', 'examples', 'e2e', '.'];
+const ALL = ['webgram', 'worker', 'client', 'server', 'examples', 'e2e', 'bench', '.'];
 
 const wanted = process.argv.slice(2);
 const waiting = wanted.length > 0 ? wanted : ALL;

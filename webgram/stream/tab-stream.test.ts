@@ -146,6 +146,19 @@ describe('TabStream', () => {
     ]);
   });
 
+  it('begins anew as of now, not as old as it was when it was forgotten', () => {
+    const { stream, look } = setUp();
+    stream.attach(1);
+    stream.receive(1, attached(1, { timeMs: 1_000 }));
+    stream.attach(2);
+    stream.receive(2, attached(2, { outcome: 'forgotten', life: 8, timeMs: 90_000_000 }));
+    expect(look().at(-1)).toMatchObject({
+      kind: 'attach',
+      tabID: 'tab2',
+      seen: { timeMs: 90_000_000, life: 8, commit: 0 },
+    });
+  });
+
   it('ignores the answer to an attach that a later one has overtaken', () => {
     const { stream, isAttached } = setUp();
     stream.attach(1);

@@ -197,6 +197,9 @@ export class TabStream {
   #onAttached({ outcome, life, timeMs, lineage }: Omit<AttachedEnvelope, 'tab'>): void {
     // A stale attach of ours was overtaken by a later one, whose answer is still to come.
     if (outcome === 'stale') return;
+    // Also of a refusal, or what begins anew would be as old as what was forgotten.
+    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
+    this.#seenLife = life;
     if (outcome === 'forgotten') {
       // It may be another session by now, which knows nothing of that one's commits.
       this.#seenLife = 0;
@@ -205,8 +208,6 @@ export class TabStream {
       return;
     }
     this.#attached = true;
-    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
-    this.#seenLife = life;
     this.#listener.attached(outcome);
     if (this.#committed !== null && !holds(lineage, this.#committed)) {
       this.#committed = null;

@@ -184,6 +184,18 @@ test('messages that come in after the death of their tab was noticed are finishe
   await server.last.up('detach');
 });
 
+test('what a tab has posted last is finished also by a host that was busy for longer than it waits', async () => {
+  const tab = host.tab('a');
+  const link = await tab.link();
+  tab.attach(link);
+  await tab.isActive();
+  await rest();
+  // Its timers have their turn before the message that has been there all the time.
+  tab.die();
+  tab.send(link, 1, 'last words');
+  expect(await server.last.up('send')).toMatchObject({ type: 'last words' });
+});
+
 test('a departure that the server refuses is over, without a detach', async () => {
   const tab = host.tab('a');
   const counter = tab.attach(await tab.link());

@@ -48,13 +48,17 @@ export class Hub {
 
   /** Takes a tab's port. The tab gets `welcome`, says hello, and is served until it has gone. */
   connect(port: PortLike): void {
-    const { build, kind, clock } = this.#platform;
+    const { build, kind, clock, schedule } = this.#platform;
     let served: IdentityLink | undefined;
     const tab: TabPort = new TabPort({
       port,
       incarnation: this.incarnation,
       watchLock: (lock, gone) => this.#platform.watchLock(lock, gone),
-      after: (delayMs, callback) => clock.after(delayMs, callback),
+      // A host that was busy for that long has its timers before the messages that have come meanwhile.
+      after: (delayMs, callback) =>
+        clock.after(delayMs, () => {
+          schedule(callback);
+        }),
       hello: (hello) => {
         served = this.#hello(tab, hello);
       },

@@ -1,0 +1,157 @@
+import type { LoadSpec, ServerSpec } from './subjects.ts';
+
+/** One thing that is measured, beside others that do the same. */
+export interface Subject {
+  name: string;
+  server: ServerSpec;
+  load: LoadSpec;
+  /** What performance.md wants of it. */
+  goal?: Goal;
+}
+
+/** A bound of a ratio to another subject of the same job. */
+export type Goal =
+  | { of: string; what: 'rate'; atLeast: number }
+  | { of: string; what: 'cpu'; atMost: number }
+  | { of: string; what: 'memory'; atMost: number };
+
+export interface Job {
+  name: string;
+  /** Belongs to these groups, which can be run by name. */
+  groups: readonly string[];
+  kind: 'rate' | 'memory';
+  /** The one that the others are compared with. */
+  floor: string;
+  subjects: readonly Subject[];
+}
+
+const WS: ServerSpec = { kind: 'ws' };
+const WEBGRAM: ServerSpec = { kind: 'webgram', frames: 'tick', commits: 'grouped' };
+const EACH_FRAME: ServerSpec = { kind: 'webgram', frames: 'each', commits: 'grouped' };
+const EACH_COMMIT: ServerSpec = { kind: 'webgram', frames: 'tick', commits: 'each' };
+const SOCKET_IO: ServerSpec = { kind: 'socket.io' };
+const PUT: ServerSpec = { kind: 'put' };
+
+/** Bytes of data that a durable ask saves, about. */
+const SAVED_BYTES = 100;
+
+/** @param scale Of the number of operations; 1 is what makes a round about a second long. */
+export function makeJobs(scale: number): Job[] {
+  const times = (count: number): number => Math.max(1, Math.round(count * scale));
+  const connect = (resume: boolean): LoadSpec => ({
+    kind: 'connect',
+    count: times(1_000),
+    inFlight: 64,
+    resume,
+  });
+  const ask = (count: number, window: number, bytes = 32, type = 'echo', connections = 1): LoadSpec => ({
+    kind: 'ask',
+    count: times(count),
+    type,
+    bytes,
+    connections,
+    window,
+  });
+  const atLeast = (of: string, ratio: number): Goal => ({ of, what: 'rate', atLeast: ratio });
+  const cpuAtMost = (of: string, ratio: number): Goal => ({ of, what: 'cpu', atMost: ratio });
+
+  const asks = (name: string, count: number, window: number, bytes: number, ratio?: number): Job => {
+    const load = ask(count, window, bytes);
+    return {
+      name,
+      groups: ['asks'],
+      kind: 'rate',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load },
+        {
+          name: 'webgram',
+          server: WEBGRAM,
+          load,
+          ...(ratio === undefined ? {} : { goal: atLeast('ws', ratio) }),
+        },
+        { name: 'webgram, a frame each', server: EACH_FRAME, load },
+        { name: 'socket.io', server: SOCKET_IO, load },
+      ],
+    };
+  };
+
+  return [
+    {
+      name: 'create',
+      groups: ['connect'],
+      kind: 'rate',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load: connect(false) },
+        { name: 'webgram', server: WEBGRAM, load: connect(false), goal: cpuAtMost('ws', 3) },
+        { name: 'socket.io', server: SOCKET_IO, load: connect(false) },
+      ],
+    },
+    {
+      name: 'resume',
+      groups: ['connect'],
+      kind: 'rate',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load: connect(true) },
+        { name: 'webgram', server: WEBGRAM, load: connect(true), goal: cpuAtMost('ws', 3) },
+        { name: 'socket.io', server: SOCKET_IO, load: connect(true) },
+      ],
+    },
+    asks('asks, 32 bytes, 1 in flight', 8_000, 1, 32, 0.6),
+    asks('asks, 32 bytes, 64 in flight', 60_000, 64, 32, 2),
+    asks('asks, 1 KiB, 1 in flight', 8_000, 1, 1_024),
+    asks('asks, 1 KiB, 64 in flight', 40_000, 64, 1_024, 1.2),
+    asks('asks, 16 KiB, 1 in flight', 4_000, 1, 16_384),
+    asks('asks, 16 KiB, 64 in flight', 8_000, 64, 16_384, 0.3),
+    {
+      name: 'durable asks, 1 in flight',
+      groups: ['durable'],
+      kind: 'rate',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load: ask(8_000, 1) },
+        { name: 'synced put', server: PUT, load: { kind: 'put', count: times(2_000), bytes: SAVED_BYTES } },
+        {
+          name: 'webgram',
+          server: WEBGRAM,
+          load: ask(2_000, 1, 32, 'count'),
+          goal: atLeast('synced put', 1 / 1.2),
+        },
+      ],
+    },
+    {
+      name: 'durable asks, 64 in flight',
+      groups: ['durable'],
+      kind: 'rate',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load: ask(60_000, 64) },
+        { name: 'webgram', server: WEBGRAM, load: ask(20_000, 64, 32, 'count'), goal: atLeast('ws', 0.3) },
+        { name: 'webgram, 64 sessions', server: WEBGRAM, load: ask(10_000, 1, 32, 'count', 64) },
+        {
+          name: 'webgram, 64 sessions, a sync each',
+          server: EACH_COMMIT,
+          load: ask(3_000, 1, 32, 'count', 64),
+        },
+      ],
+    },
+    {
+      name: 'idle sessions',
+      groups: ['memory'],
+      kind: 'memory',
+      floor: 'ws',
+      subjects: [
+        { name: 'ws', server: WS, load: { kind: 'hold', count: times(4_000) } },
+        {
+          name: 'webgram',
+          server: WEBGRAM,
+          load: { kind: 'hold', count: times(4_000) },
+          goal: { of: 'ws', what: 'memory', atMost: 1.4 },
+        },
+        { name: 'socket.io', server: SOCKET_IO, load: { kind: 'hold', count: times(4_000) } },
+      ],
+    },
+  ];
+}

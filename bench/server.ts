@@ -1,0 +1,161 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { Server as SocketIO } from 'socket.io';
+import { WebSocketServer } from 'ws';
+import { LevelStore, Server } from '../server/index.ts';
+import { serve } from './process.ts';
+import type { Done, Memory, ServerSpec, ToServer } from './subjects.ts';
+
+/** How long sessions stay in memory after their link, in ms: short, so that it can be waited for. */
+const GRACE_MS = 1_000;
+
+interface Running {
+  port: number;
+  sessions: () => number;
+  close: () => Promise<void>;
+}
+
+let running: Running | undefined;
+let folder: string | undefined;
+
+serve<ToServer>(
+  async (message) => {
+    switch (message.kind) {
+      case 'start':
+        running = await start(message.spec);
+        return running.port;
+      case 'cpu': {
+        const { user, system } = process.cpuUsage();
+        return { microseconds: user + system };
+      }
+      case 'memory':
+        return memory();
+      case 'put':
+        return put(message.count, message.bytes);
+    }
+  },
+  async () => {
+    await running?.close();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  },
+);
+
+async function start(spec: ServerSpec): Promise<Running> {
+  switch (spec.kind) {
+    case 'ws':
+      return startWs();
+    case 'socket.io':
+      return startSocketIO();
+    case 'webgram':
+      return startWebgram(spec);
+    case 'put':
+      return { port: 0, sessions: () => 0, close: async () => undefined };
+  }
+}
+
+async function startWs(): Promise<Running> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false });
+  server.on('connection', (socket) => {
+    socket.on('error', () => undefined);
+    socket.on('message', (data, isBinary) => {
+      socket.send(data, { binary: isBinary });
+    });
+  });
+  await new Promise<void>((resolve) => server.once('listening', resolve));
+  const close = async (): Promise<void> => {
+    for (const client of server.clients) client.terminate();
+    server.close();
+  };
+  return { port: (server.address() as AddressInfo).port, sessions: () => 0, close };
+}
+
+async function startSocketIO(): Promise<Running> {
+  const http = createServer();
+  const io = new SocketIO(http, {
+    transports: ['websocket'],
+    perMessageDeflate: false,
+    connectionStateRecovery: { maxDisconnectionDuration: GRACE_MS },
+  });
+  io.on('connection', (socket) => {
+    socket.on('echo', (data: unknown, done: (data: unknown) => void) => {
+      done(data);
+    });
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const close = async (): Promise<void> => {
+    await io.close();
+  };
+  return { port: (http.address() as AddressInfo).port, sessions: () => 0, close };
+}
+
+async function startWebgram({ frames, commits }: ServerSpec & { kind: 'webgram' }): Promise<Running> {
+  const db = path.join(await makeFolder(), 'db');
+  const store = new LevelStore(db);
+  if (commits === 'each') writeEachByItself(store);
+  const plenty = 1e9;
+  const server = new Server({
+    store,
+    keyFile: `${db}.key`,
+    port: 0,
+    hostname: '127.0.0.1',
+    retention: { streamGraceMs: GRACE_MS },
+    limits: {
+      createBurst: plenty,
+      createsPerMinute: plenty,
+      maxUnproved: plenty,
+      ...(frames === 'each' ? { tickFrameBytes: 1 } : {}),
+    },
+    manualStart: true,
+  });
+  server.answer['echo'] = (_conn, data): unknown => data;
+  server.answer['count'] = async (conn) => {
+    const count = Number(conn.sessionData['count'] ?? 0) + 1;
+    conn.sessionData['count'] = count;
+    await conn.save();
+    return count;
+  };
+  await server.start();
+  return { port: server.port, sessions: () => server.sessions.live.size, close: () => server.close() };
+}
+
+/** Takes the group commit away, to see what it is good for. */
+function writeEachByItself(store: LevelStore): void {
+  const commit = store.commit.bind(store);
+  let last: Promise<unknown> = Promise.resolve();
+  store.commit = (whole) => {
+    const written = last.then(() => commit(whole));
+    last = written.catch(() => undefined);
+    return written;
+  };
+}
+
+async function memory(): Promise<Memory> {
+  for (let n = 0; n < 5; n += 1) {
+    globalThis.gc?.();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const { rss, heapUsed } = process.memoryUsage();
+  return { rss, heapUsed, sessions: running?.sessions() ?? 0 };
+}
+
+async function put(count: number, bytes: number): Promise<Done> {
+  const db = new ClassicLevel(path.join(await makeFolder(), 'puts'));
+  await db.open();
+  const value = 'x'.repeat(bytes);
+  const startedMs = performance.now();
+  const before = process.cpuUsage();
+  for (let n = 0; n < count; n += 1) await db.put(`key-${n % 1_000}`, value, { sync: true });
+  const seconds = (performance.now() - startedMs) / 1_000;
+  const { user, system } = process.cpuUsage(before);
+  await db.close();
+  return { operations: count, seconds, microseconds: user + system };
+}
+
+async function makeFolder(): Promise<string> {
+  folder ??= await mkdtemp(path.join(tmpdir(), 'webgram-bench-'));
+  return mkdtemp(path.join(folder, 'db-'));
+}

@@ -1,0 +1,51 @@
+/** What is measured: a server of some kind with its options. The same words in all three processes. */
+export type ServerSpec =
+  /** Bare `ws`, which sends back what it gets: the floor. */
+  | { kind: 'ws' }
+  | { kind: 'webgram'; frames: 'tick' | 'each'; commits: 'grouped' | 'each' }
+  | { kind: 'socket.io' }
+  /** No server: LevelDB alone, one synced put after the other. */
+  | { kind: 'put' };
+
+/** What the load does: so many operations. */
+export type LoadSpec =
+  /** Connections that are opened, used for nothing and cut, so many at a time. */
+  | { kind: 'connect'; count: number; inFlight: number; resume: boolean }
+  /** Asks over some connections, with so many in flight on each. */
+  | { kind: 'ask'; count: number; type: string; bytes: number; connections: number; window: number }
+  /** Connections that are opened and kept. */
+  | { kind: 'hold'; count: number }
+  /** Cuts those that are kept. */
+  | { kind: 'drop' }
+  /** Nothing over the network: the server does it to itself. */
+  | { kind: 'put'; count: number; bytes: number };
+
+/** One load that was done. */
+export interface Done {
+  operations: number;
+  seconds: number;
+  /** CPU time of the process that did it, in microseconds. */
+  microseconds: number;
+}
+
+export type ToServer =
+  | { kind: 'start'; spec: ServerSpec }
+  | { kind: 'cpu' }
+  | { kind: 'memory' }
+  | { kind: 'put'; count: number; bytes: number }
+  | { kind: 'stop' };
+
+/** CPU time of the process so far, in microseconds, user and system. */
+export interface Cpu {
+  microseconds: number;
+}
+
+/** After the garbage was collected; in bytes. */
+export interface Memory {
+  rss: number;
+  heapUsed: number;
+  /** Sessions in memory; 0 where there is no such thing. */
+  sessions: number;
+}
+
+export type ToLoad = { kind: 'run'; server: ServerSpec; port: number; load: LoadSpec } | { kind: 'stop' };
