@@ -136,6 +136,15 @@ describe('TabStream', () => {
     ]);
   });
 
+  it('is as young as the word that it was forgotten, or the server would forget it again and again', () => {
+    const { stream, look } = setUp();
+    stream.attach(1);
+    stream.receive(1, attached(1, { timeMs: 1_000, life: 7 }));
+    stream.attach(2);
+    stream.receive(2, attached(2, { outcome: 'forgotten', timeMs: 90_000_000, life: 7 }));
+    expect(look().at(-1)).toMatchObject({ kind: 'attach', counter: 1, seen: { timeMs: 90_000_000 } });
+  });
+
   it('ignores the answer to an attach that a later one has overtaken', () => {
     const { stream } = setUp();
     stream.attach(1);

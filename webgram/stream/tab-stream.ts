@@ -207,12 +207,13 @@ export class TabStream {
   #onAttached({ outcome, life, timeMs, lineage }: Omit<AttachedEnvelope, 'tab'>): void {
     // A stale attach of ours was overtaken by a later one, whose answer is still to come.
     if (outcome === 'stale') return;
+    // Before a restart: the new stream is as young as the word that the old one is forgotten.
+    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
     if (outcome === 'forgotten') {
       this.#restart('retention');
       return;
     }
     this.#attached = true;
-    this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);
     this.#seenLife = life;
     this.#listener.attached(outcome);
     if (this.#committed !== null && !holds(lineage, this.#committed)) {
