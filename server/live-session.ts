@@ -211,7 +211,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     }
   }
 
-  /** Ends the `LiveSession` when the store, which was away, holds something else than it believes. */
+  /** Ends the `LiveSession` when the store, which was away or open to others, holds something else than it believes. */
   async compareTag(): Promise<void> {
     const tag = this.#committer.tag;
     // A commit on its way is taken or refused by its own tag.
@@ -983,8 +983,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     if (!stream.hasEnded || stream.isAttached) stream.end(this.#context.clock());
     stream.attachment = null;
     this.#closeConn(stream, why);
+    // One that is in memory only stays for its grace time, so that its tab, should it come back, is not handled twice.
     if (stream.isStored) this.#committer.wantWithoutData();
-    else this.#streams.delete(stream.tabID);
     this.#committer.commitIfWanted(this.#isRunning);
   }
 
