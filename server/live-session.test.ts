@@ -388,6 +388,21 @@ describe('LiveSession', () => {
     expect(one.look()).toContainEqual(expect.objectContaining({ tab: 2, outcome: 'forgotten' }));
   });
 
+  it('leaves a node when its session is claimed there and another node has had it since', async () => {
+    const here = sessions;
+    const { session } = await link(1, true);
+    restart();
+    const there = await sessions.open(1);
+    await there.update((data) => {
+      (data as Record<string, unknown>)['written'] = 'there';
+    });
+    expect(session.isLive).toBe(true);
+    await here.claim(1);
+    expect(session.isLive).toBe(false);
+    expect((await here.open(1)).sessionData['written']).toBe('there');
+    await here.close(1_000);
+  });
+
   it('finishes for a tab that has gone: its messages run, its answers are dropped, its conn closes', async () => {
     const closed: string[] = [];
     const ran: number[] = [];
