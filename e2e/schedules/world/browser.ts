@@ -1,0 +1,176 @@
+import { Hub } from '../../../worker/host/hub.ts';
+import { MemoryKeyStore } from '../../../worker/host/key-store.ts';
+import type { Socket } from '../../../worker/host/platform.ts';
+import type { Actor, Step } from './actor.ts';
+import type { FakeTime } from './fake-time.ts';
+import type { Ledger } from './ledger.ts';
+import { Locks } from './locks.ts';
+import { Port } from './port.ts';
+import type { Tab } from './tab.ts';
+import { toyCrypto, toyKeys } from './toy-crypto.ts';
+
+export const ADDRESS = 'wss://server.example/';
+
+export interface BrowserOptions {
+  time: FakeTime;
+  ledger: Ledger;
+  /** In [0, 1). */
+  random: () => number;
+  /** Envelopes of a host leave in the step that made them, or in one of their own. */
+  flushesAtOnce: boolean;
+  /** Where frames of several envelopes are cut, in bytes. */
+  frameBytes: number;
+  openSocket: (host: Host) => Socket;
+}
+
+/** A host: the real `Hub`, on what its browser gives it. */
+export class Host implements Actor {
+  readonly name: string;
+  isAlive = true;
+  isFrozen = false;
+  randoms = 0;
+  readonly hub: Hub;
+  #flushes: (() => void)[] = [];
+
+  /** To be made in a step of its own. */
+  constructor(name: string, browser: Browser, options: BrowserOptions) {
+    this.name = name;
+    const { time, random, flushesAtOnce, frameBytes, openSocket } = options;
+    this.hub = new Hub({
+      kind: 'shared-worker',
+      build: name,
+      origin: 'https://page.example',
+      openSocket: () => openSocket(this),
+      watchLock: (lock, gone) => browser.locks.watch(lock, this, gone),
+      clock: {
+        nowMs: () => time.nowMs,
+        after: (delayMs, callback) => {
+          const timer = time.set(callback, delayMs);
+          return () => {
+            time.clear(timer);
+          };
+        },
+      },
+      random,
+      limits: { tickFrameBytes: frameBytes },
+      crypto: toyCrypto(this),
+      keys: toyKeys(this),
+      keyStore: browser.keyStore,
+      schedule: (flush) => {
+        if (flushesAtOnce) queueMicrotask(flush);
+        else this.#flushes.push(flush);
+      },
+    });
+    browser.locks.hold(this.hub.incarnation, this);
+  }
+
+  steps(): Step[] {
+    const [flush] = this.#flushes;
+    if (flush === undefined || !this.isAlive || this.isFrozen) return [];
+    const run = (): void => {
+      this.#flushes.shift();
+      flush();
+    };
+    return [{ actor: this, what: 'sends what it has', run }];
+  }
+}
+
+/** A search of a tab for its host, which the browser answers. */
+interface Search {
+  tab: Tab;
+  found: (port: Port) => void;
+}
+
+/** One browser profile: its tabs, its hosts (more than one while an old build serves on), locks and stored keys. */
+export class Browser {
+  readonly locks = new Locks();
+  readonly keyStore = new MemoryKeyStore('persistent');
+  readonly hosts: Host[] = [];
+  readonly tabs: Tab[] = [];
+  readonly #options: BrowserOptions;
+  /** Ends at the hosts. */
+  #ports: Port[] = [];
+  #searches: Search[] = [];
+
+  constructor(options: BrowserOptions) {
+    this.#options = options;
+  }
+
+  /** The host that a new tab gets. */
+  get host(): Host | undefined {
+    return this.hosts.findLast(({ isAlive }) => isAlive);
+  }
+
+  search(search: Search): void {
+    this.#searches.push(search);
+  }
+
+  /** A page of another build has brought its own worker. */
+  addHost(): Host {
+    const host = new Host(`host${this.hosts.length + 1}`, this, this.#options);
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** Its memory is gone: also what tabs that have died before had handed to it. */
+  killHost(host: Host): void {
+    host.isAlive = false;
+    for (const tab of this.tabs) tab.hostDied(host);
+  }
+
+  /** Messages of tabs that have died, or are in the back-forward cache, are still on their way. */
+  get hasLastMessages(): boolean {
+    return this.#ports.some(
+      ({ owner, queue, other }) =>
+        queue.length > 0 &&
+        owner.isAlive &&
+        !owner.isFrozen &&
+        (!other.owner.isAlive || other.owner.isFrozen),
+    );
+  }
+
+  /** Everything that was posted has arrived. */
+  get isQuiet(): boolean {
+    return this.#ports.every(({ owner, queue }) => !owner.isAlive || queue.length === 0);
+  }
+
+  steps(): Step[] {
+    const steps = this.locks.steps();
+    for (const search of this.#searches) {
+      if (!search.tab.isAlive) continue;
+      const { host } = this;
+      if (host === undefined) {
+        const actor = NEW_HOST;
+        steps.push({ actor, what: 'starts', run: () => void this.addHost() });
+        break;
+      }
+      if (host.isFrozen) continue;
+      steps.push({
+        actor: host,
+        what: `is found by ${search.tab.name}`,
+        run: () => {
+          this.#found(host, search);
+        },
+      });
+    }
+    this.#ports = this.#ports.filter(({ owner, isOpen }) => owner.isAlive && isOpen);
+    for (const port of this.#ports) {
+      const step = port.step();
+      if (step !== undefined) steps.push(step);
+    }
+    for (const host of this.hosts) steps.push(...host.steps());
+    for (const tab of this.tabs) steps.push(...tab.steps());
+    return steps;
+  }
+
+  #found(host: Host, search: Search): void {
+    this.#searches = this.#searches.filter((one) => one !== search);
+    const [its, mine] = Port.pair(search.tab, host);
+    this.#ports.push(mine);
+    search.found(its);
+    host.hub.connect(mine);
+  }
+}
+
+/** Whose step it is when a host is made: it has no name before. */
+const NEW_HOST: Actor = { name: 'browser', isAlive: true, isFrozen: false, randoms: 0 };
