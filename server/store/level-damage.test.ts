@@ -1,4 +1,4 @@
-import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ClassicLevel } from 'classic-level';
@@ -192,6 +192,19 @@ describe(`a store that was damaged (seed ${SEED})`, { timeout: 120_000 }, () => 
       }
     },
   );
+
+  it('opens with what a process left that died while it wrote a table, and clears it away', async () => {
+    const table = await readFile(await fileNamed(/\.ldb$/));
+    await writeFile(path.join(folder, '009999.ldb'), table.subarray(0, table.length / 2));
+    expect(await expectAllOrNothing('an unfinished table')).toBe(false);
+    expect(await readdir(folder)).not.toContain('009999.ldb');
+  });
+
+  it('opens with what a process left that died while it opened the store, and clears it away', async () => {
+    await mkdir(path.join(folder, 'before-open-1-1'));
+    expect(await expectAllOrNothing('second names')).toBe(false);
+    expect((await readdir(folder)).filter((name) => name.startsWith('before-open'))).toEqual([]);
+  });
 
   it('is refused with a row removed, and says how many sessions are there', async () => {
     const rows = new ClassicLevel(folder);

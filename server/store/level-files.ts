@@ -5,6 +5,9 @@ import { WITNESS_FILE } from './witness.ts';
 /** Files that LevelDB makes anew, or that we write in place. */
 const PASSING = new Set(['LOCK', 'LOG', 'LOG.old', WITNESS_FILE]);
 
+/** What the folders of second names begin with. */
+const BEFORE_OPEN = 'before-open-';
+
 /** Free space that opening a database again needs beside what its log holds, in bytes. */
 const SPARE_BYTES = 1_048_576;
 
@@ -36,11 +39,10 @@ export class Originals {
   static async keep(folder: string): Promise<Originals | undefined> {
     const files = await databaseFiles(folder);
     if (files.length === 0) return undefined;
-    const kept = path.join(folder, `before-open-${process.pid}-${Date.now()}`);
+    const kept = path.join(folder, `${BEFORE_OPEN}${process.pid}-${Date.now()}`);
     try {
       await mkdir(kept, { recursive: true });
       for (const file of files) {
-        // A process that has the database open may just delete one; it will not let us open it.
         await link(path.join(folder, file), path.join(kept, file)).catch(unlessMissing);
       }
     } catch {
@@ -61,6 +63,14 @@ export class Originals {
 
   async forget(): Promise<void> {
     await rm(this.#kept, { recursive: true, force: true });
+  }
+
+  /** Forgets also those of processes that died while they opened it. The database must be open, and whole. */
+  async forgetAll(): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      if (name.startsWith(BEFORE_OPEN))
+        await rm(path.join(this.#folder, name), { recursive: true, force: true });
+    }
   }
 
   /** Keeps them for good. @returns Where. */
@@ -94,6 +104,8 @@ export function isFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
-function unlessMissing(error: NodeJS.ErrnoException): void {
+/** For files that a process which has the database open may just delete. It will not let us open it. */
+export function unlessMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
+  return undefined;
 }

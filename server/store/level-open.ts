@@ -34,7 +34,7 @@ export async function openWhole(location: string, options: OpenOptions) {
     medium = await LevelMedium.open(location, options.acceptLoss === true || (testimony?.synced ?? 0) === 0);
     const { storeID, isLossy } = await recognise(medium, testimony, options);
     if (isLossy) await keepDamaged(originals, options);
-    else await originals?.forget();
+    else await originals?.forgetAll();
     return { medium, storeID };
   } catch (error) {
     await medium?.close();

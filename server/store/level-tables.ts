@@ -1,6 +1,8 @@
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { databaseFiles } from './level-files.ts';
+import { maskedCrc32c, Reader } from './level-bytes.ts';
+import { databaseFiles, unlessMissing } from './level-files.ts';
+import { liveTables } from './level-manifest.ts';
 
 const FOOTER_BYTES = 48;
 const MAGIC = 0xdb4775248b80fb57n;
@@ -9,7 +11,8 @@ const TRAILER_BYTES = 5;
 const SNAPPY = 1;
 
 /**
- * Finds the tables of a closed database that have a block with a wrong checksum.
+ * Finds the tables of a closed database that have a block with a wrong checksum. Tables that do not belong to it are
+ * passed over: a process that died while it wrote one leaves it unfinished, and LevelDB deletes it.
  *
  * LevelDB reads tables unchecked, and ends the whole process when it stumbles over what it finds in one.
  *
@@ -17,10 +20,14 @@ const SNAPPY = 1;
  * @see https://github.com/google/leveldb/blob/main/doc/table_format.md
  */
 export async function damagedTables(folder: string): Promise<string[]> {
-  const tables = (await databaseFiles(folder)).filter((name) => /\.(?:ldb|sst)$/.test(name));
+  const files = await databaseFiles(folder);
+  const live = await liveTables(folder);
   const damaged: string[] = [];
-  for (const name of tables) {
-    if (!isWhole(await readFile(path.join(folder, name)))) damaged.push(name);
+  for (const name of files) {
+    const number = /^(\d+)\.(?:ldb|sst)$/.exec(name)?.[1];
+    if (number === undefined || live?.has(Number(number)) === false) continue;
+    const table = await readFile(path.join(folder, name)).catch(unlessMissing);
+    if (table !== undefined && !isWhole(table)) damaged.push(name);
   }
   return damaged;
 }
@@ -39,7 +46,7 @@ function isWhole(table: Buffer): boolean {
   try {
     if (table.length < FOOTER_BYTES || table.readBigUInt64LE(table.length - 8) !== MAGIC) return false;
     const footer = new Reader(table.subarray(-FOOTER_BYTES));
-    return [footer.handle(), footer.handle()].every((indexHandle) =>
+    return [handleAt(footer), handleAt(footer)].every((indexHandle) =>
       handlesIn(readBlock(table, indexHandle)).every((handle) => isBlockWhole(table, handle)),
     );
   } catch (error) {
@@ -47,6 +54,10 @@ function isWhole(table: Buffer): boolean {
     if (error instanceof RangeError) return false;
     throw error;
   }
+}
+
+function handleAt(reader: Reader): Handle {
+  return { offset: reader.varint(), size: reader.varint() };
 }
 
 function isBlockWhole(table: Buffer, { offset, size }: Handle): boolean {
@@ -73,41 +84,10 @@ function handlesIn(block: Buffer): Handle[] {
     const valueBytes = reader.varint();
     reader.skip(keyBytes);
     const end = reader.at + valueBytes;
-    handles.push(reader.handle());
+    handles.push(handleAt(reader));
     reader.at = end;
   }
   return handles;
-}
-
-class Reader {
-  readonly #bytes: Buffer;
-  at = 0;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  get isAtEnd(): boolean {
-    return this.at >= this.#bytes.length;
-  }
-
-  varint(): number {
-    let value = 0;
-    for (let factor = 1; factor < 2 ** 49; factor *= 128) {
-      const byte = this.#bytes.readUInt8(this.at++);
-      value += (byte & 127) * factor;
-      if (byte < 128) return value;
-    }
-    throw new RangeError('a number is too long');
-  }
-
-  handle(): Handle {
-    return { offset: this.varint(), size: this.varint() };
-  }
-
-  skip(bytes: number): void {
-    this.at += bytes;
-  }
 }
 
 /** @see https://github.com/google/snappy/blob/main/format_description.txt */
@@ -144,19 +124,4 @@ function unsnappy(input: Buffer): Buffer {
     for (const end = at + length; at < end; at += 1) output[at] = output[at - distance]!;
   }
   return output;
-}
-
-const CRC32C = Int32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc;
-});
-
-/** LevelDB's checksum of bytes, as it stands in its files. */
-function maskedCrc32c(bytes: Uint8Array, from: number, to: number): number {
-  if (to > bytes.length) throw new RangeError('a block ends behind the file');
-  let crc = -1;
-  for (let at = from; at < to; at += 1) crc = CRC32C[(crc ^ bytes[at]!) & 255]! ^ (crc >>> 8);
-  crc = ~crc;
-  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
