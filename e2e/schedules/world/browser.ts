@@ -1,79 +1,10 @@
-import { Hub } from '../../../worker/host/hub.ts';
 import { MemoryKeyStore } from '../../../worker/host/key-store.ts';
-import type { Socket } from '../../../worker/host/platform.ts';
 import type { Actor, Step } from './actor.ts';
-import type { FakeTime } from './fake-time.ts';
-import type { Ledger } from './ledger.ts';
+import { Host } from './host.ts';
+import type { HostOptions } from './host.ts';
 import { Locks } from './locks.ts';
 import { Port } from './port.ts';
 import type { Tab } from './tab.ts';
-import { toyCrypto, toyKeys } from './toy-crypto.ts';
-
-export const ADDRESS = 'wss://server.example/';
-
-export interface BrowserOptions {
-  time: FakeTime;
-  ledger: Ledger;
-  /** In [0, 1). */
-  random: () => number;
-  /** Envelopes of a host leave in the step that made them, or in one of their own. */
-  flushesAtOnce: boolean;
-  /** Where frames of several envelopes are cut, in bytes. */
-  frameBytes: number;
-  openSocket: (host: Host) => Socket;
-}
-
-/** A host: the real `Hub`, on what its browser gives it. */
-export class Host implements Actor {
-  readonly name: string;
-  isAlive = true;
-  isFrozen = false;
-  randoms = 0;
-  readonly hub: Hub;
-  #flushes: (() => void)[] = [];
-
-  /** To be made in a step of its own. */
-  constructor(name: string, browser: Browser, options: BrowserOptions) {
-    this.name = name;
-    const { time, random, flushesAtOnce, frameBytes, openSocket } = options;
-    this.hub = new Hub({
-      kind: 'shared-worker',
-      build: name,
-      origin: 'https://page.example',
-      openSocket: () => openSocket(this),
-      watchLock: (lock, gone) => browser.locks.watch(lock, this, gone),
-      clock: {
-        nowMs: () => time.nowMs,
-        after: (delayMs, callback) => {
-          const timer = time.set(callback, delayMs);
-          return () => {
-            time.clear(timer);
-          };
-        },
-      },
-      random,
-      limits: { tickFrameBytes: frameBytes },
-      crypto: toyCrypto(this),
-      keys: toyKeys(this),
-      keyStore: browser.keyStore,
-      schedule: (flush) => {
-        if (flushesAtOnce) queueMicrotask(flush);
-        else this.#flushes.push(flush);
-      },
-    });
-    browser.locks.hold(this.hub.incarnation, this);
-  }
-
-  steps(): Step[] {
-    const [flush] = this.#flushes;
-    if (flush === undefined || !this.isAlive || this.isFrozen) return [];
-    const run = (): void => {
-      this.#flushes.shift();
-      flush();
-    };
-    return [{ actor: this, what: 'sends what it has', run }];
-  }
-}
 
 /** A search of a tab for its host, which the browser answers. */
 interface Search {
@@ -87,12 +18,12 @@ export class Browser {
   readonly keyStore = new MemoryKeyStore('persistent');
   readonly hosts: Host[] = [];
   readonly tabs: Tab[] = [];
-  readonly #options: BrowserOptions;
+  readonly #options: HostOptions;
   /** Ends at the hosts. */
   #ports: Port[] = [];
   #searches: Search[] = [];
 
-  constructor(options: BrowserOptions) {
+  constructor(options: HostOptions) {
     this.#options = options;
   }
 

@@ -1,5 +1,5 @@
 import type { Step } from './actor.ts';
-import type { Host } from './browser.ts';
+import type { Host } from './host.ts';
 import { drawProfile } from './profile.ts';
 import type { Fault, Profile } from './profile.ts';
 import { Random } from './random.ts';

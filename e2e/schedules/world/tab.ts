@@ -3,12 +3,21 @@ import type { FoundHost, PageListener, TabEnvironment } from '../../../client/en
 import type { SessionActive } from '../../../client/state.ts';
 import type { HostToTab, TabToHost } from '../../../worker/host/port-protocol.ts';
 import type { Actor, Step } from './actor.ts';
-import { ADDRESS } from './browser.ts';
-import type { Browser, Host } from './browser.ts';
+import type { Host } from './host.ts';
 import type { Ledger } from './ledger.ts';
+import type { Locks } from './locks.ts';
 import { isAsked, isSaving } from './messages.ts';
 import type { Kind, Message } from './messages.ts';
 import type { Port } from './port.ts';
+
+const ADDRESS = 'wss://server.example/';
+
+/** What a tab has of its browser. */
+interface TabBrowser {
+  readonly locks: Locks;
+  /** Looks for the tab's host. */
+  search(search: { tab: Tab; found: (port: Port) => void }): void;
+}
 
 /** A page: the real `Client`, and what it has sent and received. */
 export class Tab implements Actor {
@@ -16,7 +25,7 @@ export class Tab implements Actor {
   isAlive = true;
   isFrozen = false;
   randoms = 0;
-  readonly #browser: Browser;
+  readonly #browser: TabBrowser;
   readonly #ledger: Ledger;
   readonly #client: Client;
   #page: PageListener | undefined;
@@ -36,7 +45,7 @@ export class Tab implements Actor {
   wasHidden = false;
 
   /** @param own Makes the present step this tab's. */
-  constructor(name: string, browser: Browser, ledger: Ledger, own: (tab: Actor) => void) {
+  constructor(name: string, browser: TabBrowser, ledger: Ledger, own: (tab: Actor) => void) {
     own(this);
     this.name = name;
     this.#browser = browser;

@@ -1,10 +1,10 @@
 import { MemoryStore } from '../../../server/store/memory-store.ts';
 import type { Actor, Step } from './actor.ts';
 import { Browser } from './browser.ts';
-import type { Host } from './browser.ts';
 import { FakeTime, START_MS } from './fake-time.ts';
 import { FrameWatch } from './frame-watch.ts';
 import { takeGlobals } from './globals.ts';
+import type { Host } from './host.ts';
 import { Ledger } from './ledger.ts';
 import { isAsked, isSaving } from './messages.ts';
 import { NodeStores } from './node-store.ts';
@@ -56,7 +56,6 @@ export class World {
     });
     this.browser = new Browser({
       time: this.time,
-      ledger: this.ledger,
       random: () => random.next(),
       flushesAtOnce,
       frameBytes,
