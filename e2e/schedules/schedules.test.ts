@@ -10,7 +10,7 @@ import type { Search } from './world/exhaustive.ts';
 const SCHEDULES = Number(process.env['WEBGRAM_SCHEDULES'] ?? 100_000);
 const SEED = Number(process.env['WEBGRAM_SEED'] ?? 1);
 /** In which each mutant must be caught, and the product must not fail. */
-const MUTANT_SCHEDULES = 3_000;
+const MUTANT_SCHEDULES = 6_000;
 /** Schedules of the product in the profile of each mutant. */
 const CONTROL_SCHEDULES = 100;
 
