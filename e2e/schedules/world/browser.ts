@@ -85,7 +85,11 @@ export class Browser {
       });
     }
     this.#ports = this.#ports.filter(({ owner, isOpen }) => owner.isAlive && isOpen);
+    const before = new Set<Actor>();
     for (const port of this.#ports) {
+      // What a tab has posted over an older port arrives first.
+      if (before.has(port.other.owner)) continue;
+      if (port.queue.length > 0) before.add(port.other.owner);
       const step = port.step();
       if (step !== undefined) steps.push(step);
     }
