@@ -244,6 +244,7 @@ export const MUTANTS: readonly Mutant[] = [
       { from: ': counter <= stream.counter);', to: ': false);' },
     ],
     profile: {
+      nodes: 1,
       tabs: 2,
       kinds: ['send', 'save', 'pure'],
       faults: ['add host', 'hide tab', 'cut'],

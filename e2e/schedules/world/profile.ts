@@ -67,5 +67,7 @@ export function drawProfile(random: Random, fixed: Partial<Profile>): Profile {
     handlerDelay: [0, 0.5, 0.9][random.below(3)]!,
     steps: 30 + random.below(90),
   };
+  // Without a bus no node tells another that its link was superseded: until something is to be committed both serve.
+  if (drawn.nodes > 1) drawn.faults = drawn.faults.filter((fault) => fault !== 'add host');
   return { ...drawn, ...fixed };
 }
