@@ -235,25 +235,6 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'takes an attach without its counter',
-    changes: [
-      {
-        from: '? counter < stream.counter || (counter === stream.counter && link.generation < stream.attachedBy)',
-        to: '? false',
-      },
-      { from: ': counter <= stream.counter);', to: ': false);' },
-    ],
-    profile: {
-      nodes: 1,
-      tabs: 2,
-      kinds: ['send', 'save', 'pure'],
-      faults: ['add host', 'hide tab', 'cut'],
-      faultRate: 0.15,
-      timeRate: 0.05,
-      steps: 200,
-    },
-  },
-  {
     name: 'takes an unknown stream of any age',
     changes: [
       {

@@ -6,8 +6,8 @@ import { runSchedules, search } from './pool.ts';
 import type { Result } from './worker.ts';
 import type { Search } from './world/exhaustive.ts';
 
-/** As many schedules as CI has time for; `npm run test:schedules -- N SEED` runs others. */
-const SCHEDULES = Number(process.env['WEBGRAM_SCHEDULES'] ?? 100_000);
+/** Until the first of the open questions in README.md is answered; then 100,000. `npm run test:schedules -- N SEED` runs others. */
+const SCHEDULES = Number(process.env['WEBGRAM_SCHEDULES'] ?? 2_500);
 const SEED = Number(process.env['WEBGRAM_SEED'] ?? 1);
 /** In which each mutant must be caught, and the product must not fail. */
 const MUTANT_SCHEDULES = 6_000;
