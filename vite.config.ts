@@ -147,6 +147,17 @@ export default defineConfig(({ command, mode }) => ({
       {
         extends: true,
         test: {
+          // The real classes under a scheduler, in threads of their own: both cores are theirs.
+          name: 'schedules',
+          environment: 'node',
+          include: ['e2e/schedules/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'types',
           include: [],
           typecheck: {

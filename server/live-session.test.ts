@@ -409,8 +409,39 @@ describe('LiveSession', () => {
     session.receive(one, attach(2, TAB[0], 6));
     session.receive(one, attach(3, TAB[1], 1, { seen: { timeMs: nowMs - 86_400_000, life: 3, commit: 0 } }));
     const attached = one.look().filter((envelope) => (envelope as DownEnvelope).kind === 'attached');
-    // The ended stream was in memory only, so nothing is known of it; the other says that it is old.
-    expect(attached).toMatchObject([{ outcome: { resumed: true } }, { outcome: 'forgotten' }]);
+    // One has ended, the other says that it is old.
+    expect(attached).toMatchObject([{ outcome: 'forgotten' }, { outcome: 'forgotten' }]);
+  });
+
+  it('does not handle again what a tab had sent that was taken for gone and comes back', async () => {
+    handlers.on('count', (conn: Conn) => {
+      conn.sessionData['count'] = ((conn.sessionData['count'] as number | undefined) ?? 0) + 1;
+    });
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0], 1, { info: { departed: true } }));
+    session.receive(one, send(1, 1, 'count'));
+    session.receive(one, { kind: 'detach', tab: 1, counter: 1, why: 'gone' });
+    await session.save();
+    session.receive(one, attach(2, TAB[0], 2));
+    session.receive(one, send(2, 1, 'count'));
+    await session.save();
+    expect(session.sessionData['count']).toBe(1);
+    expect(one.look()).toContainEqual(expect.objectContaining({ tab: 2, outcome: 'forgotten' }));
+  });
+
+  it('leaves a node when its session is claimed there and another node has had it since', async () => {
+    const here = sessions;
+    const { session } = await link(1, true);
+    restart();
+    const there = await sessions.open(1);
+    await there.update((data) => {
+      (data as Record<string, unknown>)['written'] = 'there';
+    });
+    expect(session.isLive).toBe(true);
+    await here.claim(1);
+    expect(session.isLive).toBe(false);
+    expect((await here.open(1)).sessionData['written']).toBe('there');
+    await here.close(1_000);
   });
 
   it('finishes for a tab that has gone: its messages run, its answers are dropped, its conn closes', async () => {

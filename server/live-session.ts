@@ -211,7 +211,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     return this.#expiry.write();
   }
 
-  /** Ends the `LiveSession` when the store, which was away, holds something else than it believes. */
+  /** Ends the `LiveSession` when the store, which was away or open to others, holds something else than it believes. */
   async compareTag(): Promise<void> {
     const tag = this.#committer.tag;
     // A commit on its way is taken or refused by its own tag.

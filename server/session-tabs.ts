@@ -229,8 +229,8 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     if (!stream.hasEnded || stream.isAttached) stream.end(context.clock());
     stream.attachment = null;
     this.#closeConn(stream, why);
+    // One that is in memory only stays for its grace time, so that its tab, should it come back, is not handled twice.
     if (stream.isStored) committer.wantWithoutData();
-    else this.#streams.delete(stream.tabID);
     commitSoon();
   }
 

@@ -79,7 +79,11 @@ export class Sessions {
     const { store, clock } = this.#options;
     const claim = (): Promise<number> => store.claim(sessionID, clock());
     const live = this.#live.get(sessionID);
-    return live?.isLive === true ? live.claim(claim) : claim();
+    if (live?.isLive !== true) return claim();
+    const generation = await live.claim(claim);
+    // Another node may have had the session since, and what this one holds in memory would go on being served.
+    await live.compareTag();
+    return generation;
   }
 
   /**

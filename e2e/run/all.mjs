@@ -53,6 +53,7 @@ await check('format', 'npm', ['run', '--silent', 'lint:format']);
 await check('floors', 'npm', ['run', '--silent', 'lint:floors']);
 await check('typecheck', 'npm', ['run', '--silent', 'typecheck']);
 await vitest('unit');
+await vitest('schedules');
 await vitest('types');
 if (!missing.includes('chromium')) await vitest('browser');
 

@@ -155,7 +155,7 @@ describe('TabStream', () => {
     expect(look().at(-1)).toMatchObject({
       kind: 'attach',
       tabID: 'tab2',
-      seen: { timeMs: 90_000_000, life: 8, commit: 0 },
+      seen: { timeMs: 90_000_000, life: 0, commit: 0 },
     });
   });
 

@@ -53,6 +53,11 @@ export class TabPort {
     this.#stopWatching = this.#closeLater();
   }
 
+  /** The tab has died; its last messages may still come in. */
+  get isLeaving(): boolean {
+    return this.#isLeaving;
+  }
+
   get port(): PortLike {
     return this.#options.port;
   }

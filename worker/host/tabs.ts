@@ -59,11 +59,17 @@ export class Tabs {
     if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
   }
 
-  /** All tabs have to look for another host. What they have sent they offer again there. */
+  /**
+   * All tabs have to look for another host, and offer there again what they have sent. Those that have gone depart from
+   * here, when their last messages have come in.
+   */
   dropAll(): void {
-    for (const tab of this.#tabs) tab.close();
-    this.#tabs.clear();
-    this.#ownerOf.clear();
+    for (const tab of this.#tabs) {
+      if (tab.isLeaving) continue;
+      tab.close();
+      this.#tabs.delete(tab);
+      if (tab.copy !== undefined) this.#ownerOf.delete(tab.copy.tabID);
+    }
   }
 
   /** Forgets a tab that has to look for another host. */

@@ -1,0 +1,76 @@
+import { Hub } from '../../../worker/host/hub.ts';
+import type { KeyStore } from '../../../worker/host/key-store.ts';
+import type { Socket } from '../../../worker/host/platform.ts';
+import type { Actor, Step } from './actor.ts';
+import type { FakeTime } from './fake-time.ts';
+import type { Locks } from './locks.ts';
+import { toyCrypto, toyKeys } from './toy-crypto.ts';
+
+export interface HostOptions {
+  time: FakeTime;
+  /** In [0, 1). */
+  random: () => number;
+  /** Envelopes of a host leave in the step that made them, or in one of their own. */
+  flushesAtOnce: boolean;
+  /** Where frames of several envelopes are cut, in bytes. */
+  frameBytes: number;
+  openSocket: (host: Host) => Socket;
+}
+
+/** What the hosts of a browser share. */
+export interface HostStorage {
+  readonly locks: Locks;
+  readonly keyStore: KeyStore;
+}
+
+/** A host: the real `Hub`, on what its browser gives it. */
+export class Host implements Actor {
+  readonly name: string;
+  isAlive = true;
+  isFrozen = false;
+  randoms = 0;
+  readonly hub: Hub;
+  #flushes: (() => void)[] = [];
+
+  /** To be made in a step of its own. */
+  constructor(name: string, browser: HostStorage, options: HostOptions) {
+    this.name = name;
+    const { time, random, flushesAtOnce, frameBytes, openSocket } = options;
+    this.hub = new Hub({
+      kind: 'shared-worker',
+      build: name,
+      origin: 'https://page.example',
+      openSocket: () => openSocket(this),
+      watchLock: (lock, gone) => browser.locks.watch(lock, this, gone),
+      clock: {
+        nowMs: () => time.nowMs,
+        after: (delayMs, callback) => {
+          const timer = time.set(callback, delayMs);
+          return () => {
+            time.clear(timer);
+          };
+        },
+      },
+      random,
+      limits: { tickFrameBytes: frameBytes },
+      crypto: toyCrypto(this),
+      keys: toyKeys(this),
+      keyStore: browser.keyStore,
+      schedule: (flush) => {
+        if (flushesAtOnce) queueMicrotask(flush);
+        else this.#flushes.push(flush);
+      },
+    });
+    browser.locks.hold(this.hub.incarnation, this);
+  }
+
+  steps(): Step[] {
+    const [flush] = this.#flushes;
+    if (flush === undefined || !this.isAlive || this.isFrozen) return [];
+    const run = (): void => {
+      this.#flushes.shift();
+      flush();
+    };
+    return [{ actor: this, what: 'sends what it has', run }];
+  }
+}
