@@ -11,7 +11,7 @@ export interface PortLike {
   close(): void;
 }
 
-/** A port whose tab says no hello, or has gone, is closed after so long, in ms. */
+/** A port whose tab has gone is closed after so long, in ms. */
 const CLOSE_MS = 30_000;
 
 /** How long after its lock is free the last messages of a tab may come in, in ms: they travel another way. */
@@ -50,7 +50,6 @@ export class TabPort {
       const message = parseTabMessage(data);
       if (message !== undefined) this.#receive(message);
     };
-    this.#stopWatching = this.#closeLater();
   }
 
   /** The tab has died; its last messages may still come in. */
@@ -106,16 +105,8 @@ export class TabPort {
     }
   }
 
-  /** An open channel would be kept for ever, whoever listens at the other end. */
-  #closeLater(): () => void {
-    return this.#options.after(CLOSE_MS, () => {
-      this.close();
-    });
-  }
-
   #hello(hello: TabToHost & { kind: 'hello' }): void {
     const { after, watchLock } = this.#options;
-    this.#stopWatching();
     this.#lock = hello.lock;
     let cancelGrace: () => void = () => undefined;
     const stopLock = watchLock(hello.lock, () => {
@@ -136,6 +127,9 @@ export class TabPort {
     this.#isLeaving = this.#isGone = true;
     this.#stopWatching();
     this.#options.gone();
-    this.#closeLater();
+    // An open channel would be kept for ever, whoever listens at the other end.
+    this.#options.after(CLOSE_MS, () => {
+      this.close();
+    });
   }
 }

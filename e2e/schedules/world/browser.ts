@@ -1,7 +1,7 @@
 import { MemoryKeyStore } from '../../../worker/host/key-store.ts';
 import type { Actor, Step } from './actor.ts';
 import { Host } from './host.ts';
-import type { HostOptions } from './host.ts';
+import type { HostOptions, HostStorage } from './host.ts';
 import { Locks } from './locks.ts';
 import { Port } from './port.ts';
 import type { Tab } from './tab.ts';
@@ -13,7 +13,7 @@ interface Search {
 }
 
 /** One browser profile: its tabs, its hosts (more than one while an old build serves on), locks and stored keys. */
-export class Browser {
+export class Browser implements HostStorage {
   readonly locks = new Locks();
   readonly keyStore = new MemoryKeyStore('persistent');
   readonly hosts: Host[] = [];
@@ -27,9 +27,12 @@ export class Browser {
     this.#options = options;
   }
 
-  /** The host that a new tab gets. */
   get host(): Host | undefined {
-    return this.hosts.findLast(({ isAlive }) => isAlive);
+    return this.hosts.findLast(({ isAlive, hasLost }) => isAlive && !hasLost);
+  }
+
+  lost(host: Host): void {
+    for (const tab of this.tabs) tab.hostLost(host);
   }
 
   search(search: Search): void {

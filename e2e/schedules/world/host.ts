@@ -21,6 +21,10 @@ export interface HostOptions {
 export interface HostStorage {
   readonly locks: Locks;
   readonly keyStore: KeyStore;
+  /** The host that has started last of those that live: it has the storage. */
+  readonly host: Host | undefined;
+  /** That host sends its tabs to another one. */
+  lost: (host: Host) => void;
 }
 
 /** A host: the real `Hub`, on what its browser gives it. */
@@ -30,11 +34,15 @@ export class Host implements Actor {
   isFrozen = false;
   randoms = 0;
   readonly hub: Hub;
+  /** Another host has the storage. */
+  hasLost = false;
+  readonly #browser: HostStorage;
   #flushes: (() => void)[] = [];
 
   /** To be made in a step of its own. */
   constructor(name: string, browser: HostStorage, options: HostOptions) {
     this.name = name;
+    this.#browser = browser;
     const { time, random, flushesAtOnce, frameBytes, openSocket } = options;
     this.hub = new Hub({
       kind: 'shared-worker',
@@ -56,6 +64,9 @@ export class Host implements Actor {
       crypto: toyCrypto(this),
       keys: toyKeys(this),
       keyStore: browser.keyStore,
+      isServing: async () => {
+        this.#look();
+      },
       schedule: (flush) => {
         if (flushesAtOnce) queueMicrotask(flush);
         else this.#flushes.push(flush);
@@ -65,12 +76,34 @@ export class Host implements Actor {
   }
 
   steps(): Step[] {
+    if (!this.isAlive || this.isFrozen) return [];
+    const steps: Step[] = [];
     const [flush] = this.#flushes;
-    if (flush === undefined || !this.isAlive || this.isFrozen) return [];
-    const run = (): void => {
-      this.#flushes.shift();
-      flush();
-    };
-    return [{ actor: this, what: 'sends what it has', run }];
+    if (flush !== undefined) {
+      const run = (): void => {
+        this.#flushes.shift();
+        flush();
+      };
+      steps.push({ actor: this, what: 'sends what it has', run });
+    }
+    if (this.#isOld) {
+      const run = (): void => {
+        this.#look();
+      };
+      steps.push({ actor: this, what: 'loses the storage', run });
+    }
+    return steps;
+  }
+
+  get #isOld(): boolean {
+    return !this.hasLost && this.#browser.host !== this;
+  }
+
+  #look(): void {
+    const { host } = this.#browser;
+    if (!this.#isOld || host === undefined) return;
+    this.hasLost = true;
+    this.#browser.lost(this);
+    this.hub.standDown({ script: host.name, build: host.name, why: 'it started last' }, () => undefined);
   }
 }

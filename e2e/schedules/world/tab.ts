@@ -115,8 +115,15 @@ export class Tab implements Actor {
     const { host } = this;
     for (const message of this.#unsettled()) {
       if (host === undefined) message.excused = 'its tab died without a host';
+      else if (host.hasLost) message.excused = 'its tab died on the way to another host';
       else if (!this.#handedOver.has(message.id)) message.excused = 'its tab died before it was handed over';
     }
+  }
+
+  /** Its host sends its tabs away. What one that has just died had posted may not have come in. */
+  hostLost(host: Host): void {
+    if (this.isAlive || this.#port?.other.owner !== host) return;
+    for (const message of this.#unsettled()) message.excused = 'its tab died as its host lost the storage';
   }
 
   hostDied(host: Host): void {
