@@ -27,8 +27,8 @@ export class Leader {
    * @param over Another tab says that this one is dead, or another host serves the storage.
    */
   static async start(build: string, over: () => void): Promise<Leader> {
-    const isServing = (): Promise<void> => storage.settle();
-    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore(), isServing });
+    const isAlone = (): Promise<boolean> => storage.isAlone();
+    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore(), isAlone });
     const own = { script: '', build, why: 'a tab of this browser is the host' };
     const storage = new StorageLock(hub.incarnation, own, (to) => {
       hub.standDown(to, over);

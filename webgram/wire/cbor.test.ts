@@ -76,6 +76,11 @@ describe('the mapping', () => {
     expect(decodeCbor(encodeCbor(`${'a'.repeat(100)}\ud800`))).toBe(`${'a'.repeat(100)}\ufffd`);
   });
 
+  test('U+FEFF at the beginning of a text is part of it', () => {
+    const value = { '\ufeffname': '\ufeff', long: `\ufeff${'a'.repeat(100)}` };
+    expect(decodeCbor(encodeCbor(value))).toStrictEqual(value);
+  });
+
   test('names that mean something to a language are data', () => {
     const value = decodeJson('{"__proto__":{"polluted":true},"constructor":{"name":1},"toJSON":2}');
     const decoded = decodeCbor(encodeCbor(value)) as object;

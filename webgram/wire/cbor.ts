@@ -1,7 +1,7 @@
 import { Tagged, Token, Tokenizer, Type, decode, encode, rfc8949EncodeOptions } from 'cborg';
 import type { Bytes } from '../crypto.ts';
 import { hasCode, WebgramError } from '../errors.ts';
-import { concat } from './bytes.ts';
+import { concat, fromUtf8 } from './bytes.ts';
 import { describeWirePath } from './envelope.ts';
 import {
   isPlainObject,
@@ -229,6 +229,7 @@ const DECODE_OPTIONS: NonNullable<Parameters<typeof decode>[1]> = {
   // Integers that are no safe numbers; big ones have a tag.
   allowBigInt: false,
   rejectDuplicateMapKeys: true,
+  retainStringBytes: true,
   tags: {
     [TAG_BIGINT]: (read) => bigintOf(read()),
     [TAG_NEGATIVE_BIGINT]: (read) => -1n - bigintOf(read()),
@@ -236,13 +237,16 @@ const DECODE_OPTIONS: NonNullable<Parameters<typeof decode>[1]> = {
   },
 };
 
-/** Refuses what nests too deep before the decoder goes there. */
+/** Refuses what nests too deep before the decoder goes there, and leaves every text as it is. */
 class BoundedTokenizer extends Tokenizer {
   /** How many items each open list, map or tag still waits for. */
   readonly #open: number[] = [];
 
   override next(): Token {
     const token = super.next();
+    const { type, byteValue } = token;
+    // The library's decoder of texts takes U+FEFF at their beginning for a mark of their encoding.
+    if (type === Type.string && byteValue?.[0] === 0xef) token.value = fromUtf8(byteValue);
     const open = this.#open;
     if (open.length > 0) open[open.length - 1]!--;
     const items = itemsIn(token);

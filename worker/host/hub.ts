@@ -154,9 +154,9 @@ export class Hub {
       limits: this.#limits,
       nextLink: () => ++this.#links,
       ready: this.#ready,
-      isServing: async () => {
-        await this.#platform.isServing?.();
-        return this.#successor === undefined;
+      standing: async () => {
+        const isAlone = (await this.#platform.isAlone?.()) ?? true;
+        return this.#successor === undefined ? (isAlone ? 'alone' : 'among others') : 'lost';
       },
       idle: () => {
         this.#identityLinks.delete(identityLink);

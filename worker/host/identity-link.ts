@@ -40,6 +40,9 @@ const SUCCESSOR_RETRY_MS = 5_000;
 /** Longest wait, in ms, that a server can ask for. */
 const MAX_HINT_MS = 60_000;
 
+/** What a host is to its storage: the only one, the one that serves it while another lives, or one that has lost it. */
+export type Standing = 'alone' | 'among others' | 'lost';
+
 export interface IdentityLinkOptions {
   /** Normalised. */
   address: string;
@@ -55,7 +58,7 @@ export interface IdentityLinkOptions {
   /** Whether the host can serve; no link is opened before that is known. */
   ready: Promise<boolean>;
   /** Whether this host still is the one that serves this storage. Default: it is. */
-  isServing?: () => Promise<boolean>;
+  standing?: () => Promise<Standing>;
   /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
   idle: (identityLink: IdentityLink) => void;
 }
@@ -490,11 +493,16 @@ export class IdentityLink {
 
   async #superseded(): Promise<void> {
     const state = this.#state;
-    const isServing = (await this.#options.isServing?.()) ?? true;
+    const standing = await this.#options.standing?.();
     if (this.#state !== state) return;
-    if (!isServing) {
+    if (standing === 'lost') {
       this.#apply({ name: 'stop' });
       this.#restIfUnused();
+      return;
+    }
+    if (standing === 'among others') {
+      // Most likely by a host before this one, which has not yet heard that it is over.
+      this.#wait('superseded');
       return;
     }
     const wasLong = state.name === 'active' && this.#nowMs() - state.sinceMs > FORKED_MAX_MS;

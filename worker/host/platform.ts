@@ -41,9 +41,11 @@ export interface HostPlatform {
   watchLock(lock: string, gone: () => void): () => void;
   /**
    * Settles when this host knows whether it has lost the storage to another one, and `Hub.standDown` was called if so.
-   * Default: it never loses it.
+   *
+   * @returns Whether no other host of this storage lives, which may be one that does not yet know that it has lost it.
+   * Default: there never is another one.
    */
-  isServing?(): Promise<unknown>;
+  isAlone?(): Promise<boolean>;
   clock: Clock;
   /** In [0, 1). */
   random(): number;

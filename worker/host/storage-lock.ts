@@ -36,11 +36,23 @@ export class StorageLock {
     for (const release of this.#releases) release();
   }
 
-  /** Settles when it is known whether another host has it, and `lost` was called if so. */
-  async settle(): Promise<void> {
+  /**
+   * Settles when it is known whether another host has it, and `lost` was called if so.
+   *
+   * @returns Whether no other host lives.
+   */
+  async isAlone(): Promise<boolean> {
     // What the browser knows of a theft it has said before it answers this.
-    await navigator.locks.query();
+    const others = await this.#others();
     await this.#losing;
+    return others.length === 0;
+  }
+
+  /** Other hosts, in the order in which they have begun. */
+  async #others(): Promise<string[]> {
+    const { held = [] } = await navigator.locks.query();
+    const names = held.map(({ name = '' }) => name);
+    return names.filter((name) => name.startsWith(AT) && name !== this.#name);
   }
 
   async #takeOver(): Promise<void> {
@@ -51,10 +63,8 @@ export class StorageLock {
   }
 
   async #giveUp(): Promise<void> {
-    const { held = [] } = await navigator.locks.query();
-    const names = held.map(({ name = '' }) => name);
-    // In the order in which they were granted; one that has lost it before may still be at its last words.
-    const other = names.findLast((name) => name.startsWith(AT) && name !== this.#name);
+    // One that has lost it before may still be at its last words.
+    const other = (await this.#others()).at(-1);
     // Who took it has died already.
     if (other === undefined) await this.#takeOver();
     else this.#lost((JSON.parse(other.slice(AT.length)) as [string, HostAddress])[1]);

@@ -60,14 +60,14 @@ test('the host that starts last has the storage, and the one before knows where 
     return lock;
   };
   const first = await start('first');
-  await first.settle();
+  await first.isAlone();
   expect(lost).toEqual([]);
   const second = await start('second');
-  await first.settle();
+  await first.isAlone();
   expect(lost).toEqual([['first', { script: 'https://page.example/second.js', build: 'second' }]]);
-  await second.settle();
+  await second.isAlone();
   expect(lost).toHaveLength(1);
   await start('third');
-  await second.settle();
+  await second.isAlone();
   expect(lost[1]).toEqual(['second', { script: 'https://page.example/third.js', build: 'third' }]);
 });

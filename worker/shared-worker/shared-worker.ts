@@ -14,8 +14,8 @@ const ready = canKeepKeys({ ...platform, store }).then(async (canServe) => {
   if (canServe) await lock.take();
   return canServe;
 });
-const isServing = (): Promise<void> => lock.settle();
-const hub = new Hub({ ...platform, keyStore: store, isServing }, ready);
+const isAlone = (): Promise<boolean> => lock.isAlone();
+const hub = new Hub({ ...platform, keyStore: store, isAlone }, ready);
 const own = { script: self.location.href, build: self.name, why: 'SharedWorker' };
 const lock = new StorageLock(hub.incarnation, own, (to) => {
   // A tab that only knows this script starts it anew.

@@ -23,6 +23,7 @@ export interface HostStorage {
   readonly keyStore: KeyStore;
   /** The host that has started last of those that live: it has the storage. */
   readonly host: Host | undefined;
+  readonly hosts: readonly Host[];
   /** That host sends its tabs to another one. */
   lost: (host: Host) => void;
 }
@@ -64,8 +65,9 @@ export class Host implements Actor {
       crypto: toyCrypto(this),
       keys: toyKeys(this),
       keyStore: browser.keyStore,
-      isServing: async () => {
+      isAlone: async () => {
         this.#look();
+        return this.#browser.hosts.every((host) => host === this || !host.isAlive);
       },
       schedule: (flush) => {
         if (flushesAtOnce) queueMicrotask(flush);
