@@ -340,6 +340,9 @@ export class Client<A extends AppShape = AnyApp> {
         break;
       case 'notice':
         this.#notice(message);
+        break;
+      default:
+      // A welcome, or a sign of life.
     }
   }
 

@@ -9,7 +9,7 @@ import { CHROMIUM_ARGS, findChromium, findFirefox } from './engines/find.mjs';
  */
 export default defineConfig<HostOptions>({
   testDir: '.',
-  testMatch: 'stories/**/*.spec.ts',
+  testMatch: ['stories/**/*.spec.ts', 'kill/**/*.spec.ts'],
   outputDir: '../test-results/e2e',
   forbidOnly: process.env['CI'] !== undefined,
   retries: 0,

@@ -21,7 +21,7 @@ declare global {
   var record: TabRecord;
 }
 
-test('pages lose, double and reorder nothing while server, worker, sockets and pages are killed', async ({
+test('pages lose, double and reorder nothing while server, worker, sockets and pages are killed @shared-worker', async ({
   context,
   browser,
   browserName,
@@ -83,7 +83,7 @@ test('pages lose, double and reorder nothing while server, worker, sockets and p
   }
 });
 
-test('what a page has sent before it is closed arrives once, also when the server is killed', async ({
+test('what a page has sent before it is closed arrives once, also when the server is killed @shared-worker', async ({
   context,
 }, testInfo) => {
   const random = randomFor(testInfo);

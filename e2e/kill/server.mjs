@@ -1,4 +1,3 @@
-// @ts-check
 // The server that the harness kills: built files, LevelDB. `node e2e/kill/server.mjs --db DIR --port N [--split WHICH]`.
 // `--retention` is that of streams, in ms. `--split` breaks it on purpose: a commit becomes two writes, `data` first or `marks` first.
 import { setImmediate } from 'node:timers';
