@@ -155,6 +155,23 @@ test('finishes for a tab that has gone over the next link, when this one breaks 
   expect(sends.map(({ seq }) => seq)).toEqual([2, 3]);
 });
 
+test('a stream is as old as what was heard behind its attaches, not as young as the session-ok before the next', async () => {
+  const tab = host.tab('a');
+  const link = await tab.link();
+  await tab.isActive();
+  // The session-ok is older than this attach.
+  tab.attach(link);
+  expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 0 } });
+  server.last.cut();
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(500);
+  // And that of the next link is, too: the tab is slow.
+  await tab.link(1);
+  await tab.isActive();
+  tab.attach(2);
+  expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 0 } });
+});
+
 test('what a tab handed over without a link is finished for it as well', async () => {
   server.isDown = true;
   const tab = host.tab('a');

@@ -114,7 +114,10 @@ export class Tabs {
 
   /** A server time was heard behind the attaches of these tabs. */
   heard(timeMs: number): void {
-    for (const { copy } of this.#tabs) copy?.heard(timeMs);
+    for (const { copy } of this.#tabs) {
+      // One whose attach is still to come would seem to be as young as this.
+      if (copy !== undefined && this.#numbers.numberOf(copy.tabID) !== undefined) copy.heard(timeMs);
+    }
   }
 
   /** Takes what a tab sends, for the link that it knows of. */
