@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script and one worker', () => {
+test('the build makes one page script, one worker, and what a page loads where a tab is the host', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'leader-tab-<hash>.js',
     'webgram.js',
     'worker-<hash>.js',
   ]);
@@ -19,8 +20,11 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
     expect(code.toLowerCase().includes(word)).toBe(false);
   });
 
-  test('imports nothing', () => {
-    expect(code).not.toMatch(/\bfrom\s*["']|\bimport\s*\(|\bimport\s*["']/);
+  test('imports nothing but the leader tab, when it has to, and what it shares with that', () => {
+    const own = /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(`leader-tab-)/g;
+    const found = code.match(own) ?? [];
+    expect(found.length).toBeLessThanOrEqual(name === 'client.js' ? 2 : 1);
+    expect(code.replaceAll(own, '')).not.toMatch(/\bfrom\s*["']|\bimport\s*\(|\bimport\s*["']/);
   });
 
   test('has no placeholder left', () => {
@@ -28,7 +32,10 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
   });
 });
 
-test.each(scripts)('dist/browser/%s is a classic script', (name) => {
-  const code = readFileSync(new URL(name, BROWSER), 'utf8');
-  expect(() => new Script(code, { filename: name })).not.toThrow();
-});
+test.each(scripts.filter((name) => !name.startsWith('leader-tab')))(
+  'dist/browser/%s is a classic script',
+  (name) => {
+    const code = readFileSync(new URL(name, BROWSER), 'utf8');
+    expect(() => new Script(code, { filename: name })).not.toThrow();
+  },
+);

@@ -144,18 +144,16 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'does not commit for a handler that only sends',
-    changes: [
-      { from: 'if (run.sendsCommit && run.sent.length > 0) this.#committer.wantWithoutData();', to: '' },
-    ],
+    changes: [{ from: 'if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();', to: '' }],
   },
   {
     name: 'answers without waiting for earlier commits',
     changes: [
       {
-        from: 'const touched = this.#release(run);\n    const barrier = this.#committer.lastBarrier;',
+        from: 'const touched = this.#release(run);\n    const barrier = committer.lastBarrier;',
         to: `const isPure = !run.wantsCommit && run.sent.length === 0;
           const touched = this.#release(run);
-          const barrier = isPure ? 0 : this.#committer.lastBarrier;`,
+          const barrier = isPure ? 0 : committer.lastBarrier;`,
       },
     ],
     profile: { kinds: ['save', 'pure'], storeDelay: 0.8 },
@@ -164,13 +162,13 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'stores the replies of saving handlers only',
     changes: [
       {
-        from: "this.#push(stream, { kind: 'answer', asked: message.seq, body }, barrier);",
+        from: "tabs.push(stream, { kind: 'answer', asked: message.seq, body }, barrier);",
         to: `const isPure = !run.wantsCommit && run.sent.length === 0;
-          this.#push(stream, { kind: 'answer', asked: message.seq, body, isPure }, barrier);`,
+          tabs.push(stream, { kind: 'answer', asked: message.seq, body, isPure }, barrier);`,
       },
       {
-        from: 'downs: this.outbox.kept.map(',
-        to: 'downs: this.outbox.kept.filter(({ message }) => !message.isPure).map(',
+        from: 'downs: kept.map(',
+        to: 'downs: kept.filter(({ message }) => !message.isPure).map(',
       },
     ],
   },
@@ -223,22 +221,10 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    name: 'serves on what another node has had since',
-    changes: [{ from: 'await live.compareTag();', to: '' }],
-    profile: {
-      nodes: 2,
-      tabs: 1,
-      kinds: ['send', 'tell', 'unsaved'],
-      faults: ['cut', 'crash node', 'hide tab'],
-      outsideRate: 0.1,
-      storeDelay: 0.5,
-    },
-  },
-  {
     name: 'takes an unknown stream of any age',
     changes: [
       {
-        from: 'return this.#context.clock() - timeMs > this.#context.retention.streamRetentionMs / 2;',
+        from: 'return clock() - timeMs > retention.streamRetentionMs / 2;',
         to: 'return false;',
       },
     ],
@@ -252,8 +238,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'forgets at once a stream that has ended',
     changes: [
       {
-        from: 'if (stream.isStored) this.#committer.wantWithoutData();\n',
-        to: 'if (stream.isStored) this.#committer.wantWithoutData(); else this.#streams.delete(stream.tabID);\n',
+        from: 'if (stream.isStored) committer.wantWithoutData();\n',
+        to: 'if (stream.isStored) committer.wantWithoutData(); else this.#streams.delete(stream.tabID);\n',
       },
     ],
     profile: {
@@ -308,8 +294,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tab: hands over only when there is a link',
     changes: [
       {
-        from: 'post: (link, envelope) => this.#host?.up(link, envelope),',
-        to: 'post: (link, envelope) => link > 0 && this.#host?.up(link, envelope),',
+        from: "post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),",
+        to: "post: (link, envelope) => link > 0 && this.#host?.post({ kind: 'up', link, envelope }),",
       },
     ],
   },
@@ -326,8 +312,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tab: begins anew as old as it was',
     changes: [
       {
-        from: "this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);\n    if (outcome === 'forgotten') {",
-        to: "if (outcome === 'forgotten') {",
+        from: 'this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);\n    this.#seenLife = life;',
+        to: "if (outcome !== 'forgotten') this.#seenTimeMs = Math.max(this.#seenTimeMs, timeMs);\n    this.#seenLife = life;",
       },
     ],
     profile: { faults: ['cut', 'half-open', 'freeze tab', 'crash node', 'sleep'], faultRate: 0.08 },

@@ -64,7 +64,9 @@ test('the host that starts last has the storage, and the one before knows where 
   expect(lost).toEqual([]);
   const second = await start('second');
   await first.isAlone();
-  expect(lost).toEqual([['first', { script: 'https://page.example/second.js', build: 'second' }]]);
+  expect(lost).toEqual([
+    ['first', { script: 'https://page.example/second.js', build: 'second', why: 'a test' }],
+  ]);
   await second.isAlone();
   expect(lost).toHaveLength(1);
   await start('third');
