@@ -23,7 +23,7 @@ async function deployNext(root: string): Promise<void> {
   await writeFile(index, html.replace('/.well-known/webgram/webgram.js', './webgram.js'));
 }
 
-test('after a deploy the newest build serves the old tabs as well, over one socket', async ({
+test('after a deploy the newest build serves the old tabs as well, over one socket @shared-worker', async ({
   context,
   wire,
   server,

@@ -48,6 +48,7 @@ test('a login keeps the session, binds the account and is there after a reload; 
   expect(await ask(page, 'account')).toBeNull();
   expect(await sessionIDOf(page)).toBe(1);
   await page.reload();
+  expect(await sessionIDOf(page)).toBe(1);
   expect(await identityOf(page)).toEqual({ sessionID: 1, storage: 'persistent' });
 });
 
