@@ -45,7 +45,7 @@ test('when the leader is closed another tab leads, and what it had sent arrives 
   await leader.evaluate(() => {
     for (let n = 0; n < 20; n++) void webgram.client!.ask('count').catch(() => undefined);
   });
-  await leader.close();
+  await leader.close({ runBeforeUnload: true });
   wire.cut();
   wire.mode = 'pass';
   const first = followers[0]!;

@@ -96,7 +96,7 @@ test('where only some pages can have a worker, all come together at one host @sh
   await expect.poll(() => statsOf(able)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 
   // The one that leads goes; the other has a worker again, or leads itself.
-  await unable.close();
+  await unable.close({ runBeforeUnload: true });
   expect(await able.evaluate(() => webgram.client!.with({ timeoutMs: 30_000 }).ask('incr', 2))).toBe(3);
   await expect.poll(() => statsOf(able)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
 });

@@ -31,7 +31,7 @@ test('tabs know how many they are, as they come and go', async ({ context, wire 
   await expect(first.locator('#tabs')).toHaveText('2');
   await expect(second.locator('#tabs')).toHaveText('2');
 
-  await first.close();
+  await first.close({ runBeforeUnload: true });
   await expect(second.locator('#tabs')).toHaveText('1');
   expect(await statsOf(second)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
 });

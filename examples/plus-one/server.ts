@@ -25,8 +25,8 @@ export default function plusOneServer(server: Server<App>) {
 
 /** Tells all tabs of a session how many they are. */
 function tellTabs({ session }: Conn<App>) {
-  const online = [...session.conns].filter(({ isOnline }) => isOnline);
-  for (const conn of online) conn.send('tabs', online.length);
+  // Also those that are just without a link: it reaches them when they are back.
+  session.send('tabs', session.conns.size);
 }
 
 /** @param x From a stranger's browser, so anything at all. */

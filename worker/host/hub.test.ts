@@ -5,6 +5,7 @@ import { KEEP_ASIDE_MS, TRY_ASIDE_MS } from './keyring.ts';
 import { FakeServer } from './testing/fake-server.ts';
 import { rest, until } from './testing/until.ts';
 import { ADDRESS, TestHost, TestTab } from './testing/test-host.ts';
+import { parseUnfinished } from './unfinished.ts';
 
 let server: FakeServer;
 let host: TestHost;
@@ -926,3 +927,22 @@ async function stored(of: TestHost, address = ADDRESS): Promise<unknown[]> {
       return setAside === undefined ? { sessionID } : { sessionID, setAside: setAside.reason };
     });
 }
+
+test('finishes for a tab of a host before it, also when nothing of it is under way', async () => {
+  const tab = host.tab('a');
+  const counter = tab.attach(await tab.link());
+  await tab.isActive();
+  const unfinished = host.hub.unfinished(new Set([tab.port]));
+  expect(unfinished).toMatchObject([{ address: ADDRESS, attach: { tabID: tab.tabID, counter }, ups: [] }]);
+  host.hub.close();
+
+  const next = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
+  const other = next.tab('b');
+  await other.isActive();
+  for (const one of parseUnfinished(structuredClone(unfinished))) next.hub.adopt(one);
+  expect(await server.last.up('attach', ({ info }) => info.departed === true)).toMatchObject({
+    tabID: tab.tabID,
+    counter,
+  });
+  expect(await server.last.up('detach')).toMatchObject({ counter, why: 'gone' });
+});

@@ -89,6 +89,11 @@ export class TestTab {
     host.hub.connect(this.#port);
   }
 
+  /** The host's end of its port. */
+  get port(): PortLike {
+    return this.#port;
+  }
+
   /** Posts anything at all. */
   post(message: unknown): void {
     this.#port.onmessage?.({ data: structuredClone(message) });
