@@ -71,5 +71,8 @@ test('the host that starts last has the storage, and the one before knows where 
   expect(lost).toHaveLength(1);
   await start('third');
   await second.isAlone();
-  expect(lost[1]).toEqual(['second', { script: 'https://page.example/third.js', build: 'third' }]);
+  expect(lost[1]).toEqual([
+    'second',
+    { script: 'https://page.example/third.js', build: 'third', why: 'a test' },
+  ]);
 });
