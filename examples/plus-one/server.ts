@@ -25,8 +25,9 @@ export default function plusOneServer(server: Server<App>) {
 
 /** Tells all tabs of a session how many they are. */
 function tellTabs({ session }: Conn<App>) {
-  // Also those that are just without a link: it reaches them when they are back.
-  session.send('tabs', session.conns.size);
+  const online = [...session.conns].filter(({ isOnline }) => isOnline).length;
+  // Also those that are just without a link: it reaches them when they are back, and then there is one at least.
+  session.send('tabs', Math.max(1, online));
 }
 
 /** @param x From a stranger's browser, so anything at all. */
