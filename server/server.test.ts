@@ -332,7 +332,8 @@ describe('a hostile client', () => {
 
   test('that sends frames without end before the proof is closed', async () => {
     const link = await connect();
-    for (let i = 0; i < 8_000; i += 1) link.socket.send('', { fin: false });
+    // Fewer than the fragments that one message may have, whatever pieces TCP makes of them.
+    for (let i = 0; i < 200; i += 1) link.socket.send('x'.repeat(400), { fin: false });
     expect(await link.waitForClose()).toMatchObject({ code: CLOSE.tooLarge });
   });
 
