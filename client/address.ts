@@ -1,11 +1,12 @@
 /**
  * Returns the WebSocket address of a server.
  *
- * @param address Absolute, or relative to the page. Default: the page's own origin.
+ * @param address Absolute, or relative to the base URL of the document (HTML section 2.4.1), which a frame without an
+ *   address of its own has as well. Default: the root of that origin.
  * @throws {TypeError} when it is none.
  */
 export function toSocketAddress(address: string | URL = '/'): string {
-  const url = new URL(address, globalThis.location?.href);
+  const url = new URL(address, globalThis.document?.baseURI);
   url.protocol = url.protocol.replace('http', 'ws');
   if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must be ws: or wss:");
   return url.href;

@@ -3,7 +3,7 @@ import type { FoundHost } from './environment.ts';
 import { loadLeaderTab } from './load-leader-tab.ts';
 
 /** How long a worker may take to speak, in seconds. */
-const HOST_LIMIT_S = 3;
+const HOST_LIMIT_S = 8;
 
 /** Where servers of ours have the worker's script. */
 const WORKER_PATH = '/.well-known/webgram/';
@@ -13,7 +13,7 @@ export const BUILD = __WEBGRAM_WORKER_FILE__;
 
 /**
  * Finds the host of this browser: a SharedWorker, whose script comes from the server when that has the page's origin, and
- * from `options.worker` otherwise or when the first cannot be had; and where none of them runs and speaks within 3 s, one
+ * from `options.worker` otherwise or when the first cannot be had; and where none of them runs and speaks within 8 s, one
  * of the tabs, for which more is loaded.
  *
  * @param address WebSocket address of the server.
