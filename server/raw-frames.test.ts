@@ -1,14 +1,11 @@
 /** WebSocket frames as no well-behaved client sends them, before and behind the proof. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_LIMITS, type Frame } from 'webgram';
 import { WebSocket } from 'ws';
 import { NodeSigningKey } from './node-crypto.ts';
+import { bundleForNode, type Bundle } from './testing/bundle.ts';
 import { closePayload, OPCODE, rawFrame, writeRaw } from './testing/raw-frames.ts';
 import { Scene } from './testing/scene.ts';
 import { TestLink, TestTab } from './testing/test-client.ts';
@@ -178,28 +175,14 @@ describe('compression', () => {
 describe('in a process of its own', () => {
   const ATTACKERS = 20;
   const MIB = 1_048_576;
-  let bundle: string;
+  let bundle: Bundle;
   let child: ChildProcess;
   let address: string;
   let links: TestLink[];
 
   beforeAll(async () => {
-    bundle = await mkdtemp(path.join(tmpdir(), 'webgram-raw-frames-'));
-    await symlink(path.resolve('node_modules'), path.join(bundle, 'node_modules'));
-    await build({
-      configFile: false,
-      logLevel: 'error',
-      root: import.meta.dirname,
-      define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
-      build: {
-        ssr: path.join(import.meta.dirname, 'testing/server-child.ts'),
-        outDir: bundle,
-        emptyOutDir: false,
-        target: 'node20',
-      },
-      ssr: { noExternal: ['webgram'], external: ['classic-level', 'ws', 'sirv', 'cborg'] },
-    });
-    child = fork(path.join(bundle, 'server-child.js'), { execArgv: ['--expose-gc'] });
+    bundle = await bundleForNode('server/testing/server-child.ts');
+    child = fork(bundle.file, { execArgv: ['--expose-gc'] });
     ({ address } = (await heard()) as { address: string });
   }, 60_000);
 
@@ -207,7 +190,7 @@ describe('in a process of its own', () => {
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
     await ended;
-    await rm(bundle, { recursive: true });
+    await bundle.remove();
   });
 
   beforeEach(() => {

@@ -1,7 +1,7 @@
 import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { FaultProxy } from '../faults/proxy.ts';
-import { randomFrom } from '../kit/random.ts';
+import { randomFrom } from '../../server/testing/random.ts';
 import { TestServer } from '../kit/test-server.ts';
 import { FakeBrowser } from './browser.ts';
 import type { FakeTab } from './browser.ts';

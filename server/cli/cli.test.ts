@@ -3,44 +3,22 @@ import { createServer, type AddressInfo } from 'node:net';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { CLOSE } from 'webgram';
 import { NodeSigningKey } from '../node-crypto.ts';
+import { bundleForNode, type Bundle } from '../testing/bundle.ts';
 import { TestLink, TestTab } from '../testing/test-client.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-
-let built: string;
+let built: Bundle;
 let folder: string;
 const children: ChildProcess[] = [];
 
-/** The command as users run it needs JavaScript; built beside the sources' packages, so that it finds them. */
 beforeAll(async () => {
-  built = await mkdtemp(path.join(ROOT, 'node_modules/.cache-cli-'));
-  await build({
-    configFile: false,
-    root: ROOT,
-    logLevel: 'error',
-    define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
-    ssr: { noExternal: ['webgram'] },
-    build: {
-      ssr: true,
-      outDir: built,
-      emptyOutDir: false,
-      minify: false,
-      target: 'node20',
-      rollupOptions: {
-        input: { cli: 'server/cli/cli.ts' },
-        output: { format: 'es', entryFileNames: '[name].mjs' },
-      },
-    },
-  });
+  built = await bundleForNode('server/cli/cli.ts');
 }, 60_000);
 
-afterAll(() => rm(built, { recursive: true, force: true }));
+afterAll(() => built.remove());
 
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'webgram-cli-'));
@@ -59,7 +37,7 @@ interface Run {
 }
 
 function run(args: string[], environment: Record<string, string> = {}): Run {
-  const child = spawn(process.execPath, [path.join(built, 'cli.mjs'), ...args], {
+  const child = spawn(process.execPath, [built.file, ...args], {
     cwd: folder,
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { randomFrom } from '../testing/random.ts';
 import { LevelStore, type LevelStoreOptions } from './level-store.ts';
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
@@ -122,15 +123,10 @@ async function flip(file: string, offset: number): Promise<void> {
   await handle.close();
 }
 
-/** Numbers below `limit` that the seed decides (mulberry32). */
+/** Numbers below `limit` that the seed decides. */
 function randomNumbers(howMany: number, limit: number): number[] {
-  let state = SEED;
-  return Array.from({ length: howMany }, () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % limit;
-  });
+  const random = randomFrom(SEED);
+  return Array.from({ length: howMany }, () => Math.floor(random() * limit));
 }
 
 describe(`a store that was damaged (seed ${SEED})`, { timeout: 120_000 }, () => {

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { ClassicLevel } from 'classic-level';
-import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { bundleForNode, type Bundle } from '../testing/bundle.ts';
 import { LevelMedium } from './level-medium.ts';
 import { EMPTY_LEDGER } from './level-seal.ts';
 import { rowName } from './level-rows.ts';
@@ -15,7 +15,6 @@ import { LevelStore } from './level-store.ts';
 import { describeStore } from './store-conformance.ts';
 
 const FOLDER_PREFIX = path.join(tmpdir(), 'webgram-level-store-');
-const HERE = import.meta.dirname;
 
 describeStore('LevelStore', {
   async make() {
@@ -224,35 +223,17 @@ describe('a row that cannot be understood', () => {
 });
 
 describe('LevelStore in a process that dies', { timeout: 60_000 }, () => {
-  let bundle: string;
+  let bundle: Bundle;
 
   beforeAll(async () => {
-    bundle = await mkdtemp(FOLDER_PREFIX);
-    await symlink(path.resolve('node_modules'), path.join(bundle, 'node_modules'));
-    await build({
-      configFile: false,
-      logLevel: 'error',
-      root: HERE,
-      build: {
-        ssr: path.join(HERE, 'level-store-child.ts'),
-        outDir: bundle,
-        emptyOutDir: false,
-        target: 'node20',
-      },
-      ssr: { noExternal: ['webgram'], external: ['classic-level'] },
-    });
+    bundle = await bundleForNode('server/store/level-store-child.ts');
   }, 60_000);
-  afterAll(() => rm(bundle, { recursive: true }));
+  afterAll(() => bundle.remove());
 
   /** Runs the child on the test's folder. What it says is split into words. */
   function startChild(prefix: string, shellPrefix = '') {
     const file = (name: string) => `'${name}'`;
-    const command = [
-      file(process.execPath),
-      file(path.join(bundle, 'level-store-child.js')),
-      file(folder),
-      prefix,
-    ];
+    const command = [file(process.execPath), file(bundle.file), file(folder), prefix];
     const child = spawn('/bin/sh', ['-c', `${shellPrefix} exec ${command.join(' ')}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

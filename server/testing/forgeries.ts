@@ -11,6 +11,7 @@ import {
 } from 'webgram';
 import { nodeCrypto, NodeSigningKey } from '../node-crypto.ts';
 import type { KeyRow, Store } from '../store/store.ts';
+import { randomFrom } from './random.ts';
 
 /** What a thief has who copied the store: every row, and no private key. */
 export interface StolenKey {
@@ -41,17 +42,6 @@ const VIEWS: Views = {
   offered: 'webgram.2.json',
   chosen: 'webgram.2.json',
 };
-
-/** Small, fast and good enough to choose with (mulberry32); the keys come from elsewhere. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A key that shows somebody's public half and signs with a key of its own. */
 function liarFor(publicKey: Uint8Array, own: NodeSigningKey): SigningKey {
