@@ -7,12 +7,15 @@ export const IDENTITY_DATABASE = 'webgram-sessions';
 const OBJECT_STORE = 'identities';
 /** How long one call to IndexedDB may take, in ms: `open` can hang for ever (issue WebKit/WebKit#226547). */
 const CALL_LIMIT_MS = 3_000;
+/** How long a database that was silent is not called again, in ms: a server waits for its proof only once. */
+const SILENCE_MS = 60_000;
 
 /**
  * Keeps identities in IndexedDB, in a database of its own.
  *
- * Every call has a time limit and is tried a second time on a database that was opened anew. Writes ask for
- * strict durability, because IndexedDB commits are relaxed by default.
+ * Every call has a time limit and is tried a second time on a database that was opened anew; when that fails as well,
+ * calls of the next minute fail at once. Writes ask for strict durability, because IndexedDB commits are relaxed by
+ * default.
  *
  * @see https://developer.mozilla.org/docs/Web/API/IDBTransaction/durability
  */
@@ -21,6 +24,7 @@ export class IdbKeyStore implements KeyStore {
   readonly #database: string;
   readonly #limitMs: number;
   #use: UseStore;
+  #silentUntilMs = 0;
 
   constructor(database = IDENTITY_DATABASE, limitMs = CALL_LIMIT_MS) {
     this.#database = database;
@@ -57,13 +61,16 @@ export class IdbKeyStore implements KeyStore {
   }
 
   async #call<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => Promise<T>): Promise<T> {
-    try {
-      return await within(this.#limitMs, this.#use(mode, work));
-    } catch {
+    if (performance.now() < this.#silentUntilMs) throw new Silence();
+    const tryOnce = (): Promise<T> => within(this.#limitMs, this.#use(mode, work));
+    return tryOnce().catch(() => {
       // A handle whose open failed or hung, or whose database was closed under it, stays useless: a new one.
       this.#use = createStore(this.#database, OBJECT_STORE);
-      return within(this.#limitMs, this.#use(mode, work));
-    }
+      return tryOnce().catch((error: unknown) => {
+        if (error instanceof Silence) this.#silentUntilMs = performance.now() + SILENCE_MS;
+        throw error;
+      });
+    });
   }
 }
 
@@ -75,10 +82,12 @@ function readUnder(store: IDBObjectStore, prefix: string): Promise<ReadonlyMap<s
   ]).then(([keys, values]) => new Map(keys.map((key, i) => [key as string, values[i]])));
 }
 
+class Silence extends Error {}
+
 function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      reject(new Error('IndexedDB is silent'));
+      reject(new Silence());
     }, limitMs);
     work.then(resolve, reject).finally(() => {
       clearTimeout(timer);
