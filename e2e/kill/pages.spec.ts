@@ -1,9 +1,10 @@
 import { setTimeout as after } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from '@playwright/test';
+import type { Page } from '@playwright/test';
 // Types of the global `webgram`.
 import type {} from '../../client/script-tag/script-tag.ts';
 import { FaultProxy } from '../faults/proxy.ts';
+import { killWorker } from '../kit/chromium.ts';
 import { randomFor } from '../kit/random.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 import { TestServer } from '../kit/test-server.ts';
@@ -166,18 +167,4 @@ async function killServer(server: TestServer, downMs: number): Promise<void> {
   await server.kill();
   await after(downMs);
   await server.start();
-}
-
-/** The process that runs it ends it without a word to anybody. */
-async function killWorker(browser: Browser): Promise<void> {
-  const session = await browser.newBrowserCDPSession();
-  const { targetInfos } = await session.send('Target.getTargets');
-  const workers = targetInfos.filter(({ type }) => type === 'shared_worker');
-  expect(workers).toHaveLength(1);
-  const { targetId } = workers[0]!;
-  await session.send('Target.closeTarget', { targetId });
-  const targets = async () =>
-    (await session.send('Target.getTargets')).targetInfos.map((one) => one.targetId);
-  await expect.poll(targets).not.toContain(targetId);
-  await session.detach();
 }

@@ -25,8 +25,12 @@ interface Fixtures {
 export interface Profiles {
   /** @returns The folder of a new profile. */
   create(): Promise<string>;
-  /** Opens a browser on it; close that before opening another. */
-  open(folder: string): Promise<BrowserContext>;
+  /**
+   * Opens a browser on it; close that before opening another.
+   *
+   * @param without Arguments of Playwright's that the browser is not to get.
+   */
+  open(folder: string, without?: string[]): Promise<BrowserContext>;
 }
 
 /** Playwright's `test`, with a server and a proxy for each test. */
@@ -57,10 +61,11 @@ export const test = base.extend<Fixtures & HostOptions>({
         folders.push(folder);
         return folder;
       },
-      async open(folder) {
+      async open(folder, without = []) {
         const context = await playwright[browserName].launchPersistentContext(folder, {
           ...contextOptions,
           ...launchOptions,
+          ignoreDefaultArgs: without,
         });
         contexts.push(context);
         await restrict(context, host);
