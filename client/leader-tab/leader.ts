@@ -1,7 +1,8 @@
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
 import { parseUnfinished, type Unfinished } from '../../worker/host/unfinished.ts';
-import { hold, StorageLock } from '../../worker/host/storage-lock.ts';
+import { StorageLock } from '../../worker/host/storage-lock.ts';
+import { hold } from '../../worker/host/web-locks.ts';
 import { webPlatform } from '../../worker/host/web-platform.ts';
 import type { HostPort } from '../environment.ts';
 import { localPorts } from './local-port.ts';
