@@ -74,9 +74,10 @@ class TestPage {
       },
       holdLock: async (name) => {
         this.locks.push(name);
-        this.hosts[0]?.locks.hold(name);
+        const locks = this.hosts[0]?.locks;
+        locks?.hold(name);
         return () => {
-          this.hosts[0]?.locks.release(name);
+          locks?.release(name);
         };
       },
       watchLock: (name, gone) => {
