@@ -1,3 +1,4 @@
+import { hold, watchLock } from '../worker/host/web-locks.ts';
 import type { PageListener, TabEnvironment } from './environment.ts';
 import { findHost } from './find-host.ts';
 
@@ -6,28 +7,10 @@ export function browserEnvironment(address: string, worker?: string | URL): TabE
   return { findHost: (moved) => findHost(address, worker, moved), holdLock, watchLock, listen };
 }
 
-function holdLock(name: string): Promise<() => void> {
-  return new Promise((resolve, reject) => {
-    if (!isSecureContext) throw new Error('this needs https or localhost');
-    // A host that hangs may have got it, when it was let go. Held until the promise is settled, which the caller does.
-    navigator.locks.request(name, { steal: true }, () => new Promise<void>(resolve)).catch(reject);
-  });
-}
-
-function watchLock(name: string, gone: () => void): () => void {
-  const controller = new AbortController();
-  const { signal } = controller;
-  navigator.locks
-    .request(name, { mode: 'shared', signal }, () => {
-      if (!signal.aborted) gone();
-    })
-    .catch((error: unknown) => {
-      // Aborted: nobody watches any more.
-      if (!signal.aborted) throw error;
-    });
-  return () => {
-    controller.abort();
-  };
+async function holdLock(name: string): Promise<() => void> {
+  if (!isSecureContext) throw new Error('no https');
+  // A host that hangs may have got it, when it was let go.
+  return hold(name, { steal: true });
 }
 
 function listen({ wake, hide, show }: PageListener): () => void {

@@ -74,9 +74,10 @@ class TestPage {
       },
       holdLock: async (name) => {
         this.locks.push(name);
-        this.hosts[0]?.locks.hold(name);
+        const locks = this.hosts[0]?.locks;
+        locks?.hold(name);
         return () => {
-          this.hosts[0]?.locks.release(name);
+          locks?.release(name);
         };
       },
       watchLock: (name, gone) => {
@@ -308,7 +309,7 @@ test('a host that runs anew on the same port is greeted anew and gets everything
 });
 
 test('finds another host when its own has died, without a word', async () => {
-  const second = new TestHost(server, { keyStore: host.keyStore });
+  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
   alive(second);
   const page = new TestPage();
   await page.client.waitForSession();
@@ -328,10 +329,30 @@ test('goes on looking when a host has died and none is found', async () => {
   page.hosts = [];
   host.locks.release(host.hub.incarnation);
   await until(() => page.names.at(-1) === 'waiting');
-  const second = new TestHost(server, { keyStore: host.keyStore });
+  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
   alive(second);
   page.hosts = [second];
   await until(() => page.active.length === 2);
+});
+
+test('a tab between two hosts is not taken for dead by either of them', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  const [lock] = page.locks;
+  const freed: string[] = [];
+  host.locks.watch(lock!, () => freed.push('the lock'));
+  page.hosts = [];
+  host.locks.release(host.hub.incarnation);
+  await until(() => page.names.at(-1) === 'waiting');
+  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
+  alive(second);
+  page.hosts = [second];
+  await until(() => page.active.length === 2);
+  page.hear({ kind: 'moved', incarnation: second.hub.incarnation, script: '', build: '', why: 'a test' });
+  await until(() => page.active.length === 3);
+  expect(freed).toEqual([]);
+  page.client.close();
+  expect(freed).toEqual(['the lock']);
 });
 
 test('a page in the back-forward cache lets go, and is in session again when it comes back', async () => {
@@ -381,7 +402,7 @@ test('no host: the state says why, asks and waits reject, and sends are refused'
 });
 
 test('a host that serves nobody sends its tabs to another one, and says why', async () => {
-  const other = new TestHost(server);
+  const other = new TestHost(server, { locks: host.locks });
   alive(host, other);
   const page = new TestPage({}, [host, other]);
   await page.client.waitForHost();

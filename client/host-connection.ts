@@ -56,11 +56,10 @@ export class HostConnection {
         this.#letGo();
       },
       show: () => {
-        this.#letGo();
-        this.#find();
+        void this.#find();
       },
     });
-    this.#find();
+    void this.#find();
   }
 
   /** Says something to the host, if there is one. */
@@ -72,20 +71,13 @@ export class HostConnection {
   close(): void {
     this.post({ kind: 'close' });
     this.#letGo();
-    this.#dropHost();
+    this.#host?.port.close();
+    this.#host = undefined;
     this.#stopListening();
-  }
-
-  #find(moved?: HostAddress): void {
-    const search = ++this.#search;
-    this.#run(search, moved).catch((error: unknown) => {
-      if (search === this.#search) this.#missed(error as Error);
-    });
   }
 
   /** There is no host, or no longer: look again, unless there never was one. */
   #missed({ message }: Error): void {
-    this.#letGo();
     const { failed, missing } = this.#options;
     if (this.#incarnation === undefined) {
       failed('WEBGRAM_NO_HOST', message);
@@ -95,34 +87,41 @@ export class HostConnection {
     this.#foundMs = Infinity;
     const waitMs = delayMs(this.#failures++, Math.random());
     this.#retryTimer = setTimeout(() => {
-      this.#find();
+      void this.#find();
     }, waitMs);
     missing(message, Date.now() + waitMs);
   }
 
-  async #run(search: number, moved?: HostAddress): Promise<void> {
+  async #find(moved?: HostAddress): Promise<void> {
+    const search = this.#stop();
     const { environment, start } = this.#options;
-    await start;
-    // Before hello: a host that finds the lock free takes the tab for dead.
-    const release = await environment.holdLock(this.#firstWords.lock);
-    if (search !== this.#search) {
-      release();
-      return;
+    try {
+      await start;
+      // Before hello, and also between two hosts: one that finds the lock free takes the tab for dead.
+      if (this.#releaseLock === undefined) {
+        const release = await environment.holdLock(this.#firstWords.lock);
+        if (search !== this.#search) {
+          release();
+          return;
+        }
+        this.#releaseLock = release;
+      }
+      const host = await environment.findHost(moved);
+      if (search !== this.#search) {
+        host.port.close();
+        return;
+      }
+      this.#host?.port.close();
+      this.#host = host;
+      this.#incarnation = '';
+      this.#foundMs = Date.now();
+      host.port.onmessage = ({ data }: { data: HostToTab }) => {
+        if (host === this.#host) this.#receive(host, data);
+      };
+      this.#receive(host, host.welcome);
+    } catch (error) {
+      if (search === this.#search) this.#missed(error as Error);
     }
-    this.#releaseLock = release;
-    const host = await environment.findHost(moved);
-    if (search !== this.#search) {
-      host.port.close();
-      return;
-    }
-    this.#dropHost();
-    this.#host = host;
-    this.#incarnation = '';
-    this.#foundMs = Date.now();
-    host.port.onmessage = ({ data }: { data: HostToTab }) => {
-      if (host === this.#host) this.#receive(host, data);
-    };
-    this.#receive(host, host.welcome);
   }
 
   #receive(host: FoundHost, message: HostToTab): void {
@@ -131,10 +130,8 @@ export class HostConnection {
       this.#incarnation = message.incarnation;
       this.#hello(host, message.incarnation);
     }
-    if (message.kind === 'moved') {
-      this.#letGo();
-      this.#find(message);
-    } else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
+    if (message.kind === 'moved') void this.#find(message);
+    else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
     else this.#options.receive(message);
   }
 
@@ -142,23 +139,24 @@ export class HostConnection {
     const { environment, welcomed } = this.#options;
     this.#stopWatching?.();
     this.#stopWatching = environment.watchLock(incarnation, () => {
-      if (host === this.#host) this.#missed(new Error('the host has died'));
+      this.#missed(new Error('the host died'));
     });
     this.post(this.#firstWords);
     this.#firstWords = { ...this.#firstWords, fresh: false };
     welcomed({ ...host.welcome.host, role: host.role ?? 'follower', why: host.why });
   }
 
-  /** Gives up whatever would keep the page out of the back-forward cache, or a dead host alive. */
+  /** Gives up whatever would keep the page out of the back-forward cache. */
   #letGo(): void {
-    this.#search += 1;
-    clearTimeout(this.#retryTimer);
-    this.#stopWatching?.();
+    this.#stop();
     this.#releaseLock?.();
+    this.#releaseLock = undefined;
   }
 
-  #dropHost(): void {
-    this.#host?.port.close();
-    this.#host = undefined;
+  /** No longer looks for a host, nor after the one that it has. @returns Number of the next search. */
+  #stop(): number {
+    clearTimeout(this.#retryTimer);
+    this.#stopWatching?.();
+    return ++this.#search;
   }
 }

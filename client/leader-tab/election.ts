@@ -1,3 +1,5 @@
+import { hold } from '../../worker/host/web-locks.ts';
+
 /** The tab that holds it leads the others of this browser. */
 const LEADER_LOCK = 'webgram-leader';
 /** Whoever gets it may steal the other one, and keeps it for a minute. */
@@ -11,12 +13,7 @@ export interface Candidate {
   deposed: () => void;
 }
 
-/**
- * Waits for the lead.
- *
- * @returns Gives it up, or no longer waits for it.
- * @see https://developer.mozilla.org/docs/Web/API/LockManager/request
- */
+/** Waits for the lead. @returns Gives it up, or no longer waits for it. */
 export function stand(candidate: Candidate): () => void {
   const controller = new AbortController();
   return request(candidate, controller, { signal: controller.signal });
@@ -32,7 +29,9 @@ export function stand(candidate: Candidate): () => void {
 export function seize(candidate: Candidate, incarnation: string | undefined): () => void {
   const resign = request(candidate, new AbortController(), { steal: true });
   if (incarnation !== undefined) {
-    void navigator.locks.request(incarnation, { steal: true }, () => undefined);
+    void hold(incarnation, { steal: true }).then((release) => {
+      release();
+    });
   }
   return resign;
 }
@@ -50,19 +49,28 @@ export function maySeize(): Promise<boolean> {
   });
 }
 
-function request(candidate: Candidate, controller: AbortController, options: LockOptions): () => void {
+function request(
+  { elected, deposed }: Candidate,
+  controller: AbortController,
+  options: LockOptions,
+): () => void {
+  const { signal } = controller;
   let resign: (() => void) | undefined;
-  navigator.locks
-    .request(LEADER_LOCK, options, () => {
-      if (controller.signal.aborted) return;
-      const held = new Promise<void>((resolve) => (resign = resolve));
-      candidate.elected();
-      return held;
-    })
-    .catch(() => {
-      // Stolen; or aborted before it was had, and then nobody waits any more.
-      if (resign !== undefined && !controller.signal.aborted) candidate.deposed();
-    });
+  const lost = (): void => {
+    if (!signal.aborted) deposed();
+  };
+  hold(LEADER_LOCK, options, lost).then(
+    (release) => {
+      if (signal.aborted) release();
+      else {
+        resign = release;
+        elected();
+      }
+    },
+    () => {
+      // `lost` was called.
+    },
+  );
   return () => {
     controller.abort();
     resign?.();

@@ -16,9 +16,7 @@ export class FollowerPort implements HostPort {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as `HostPort` has it
   onmessage: ((event: any) => void) | null = null;
   readonly #channel: BroadcastChannel;
-  readonly #silent: (incarnation: string | undefined) => void;
-  /** Of the leader, once it has spoken. */
-  #incarnation: string | undefined;
+  readonly #silent: () => void;
   #heardMs = performance.now();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isAsked = false;
@@ -27,11 +25,10 @@ export class FollowerPort implements HostPort {
    * @param name Of the channel.
    * @param silent The leader gives no sign of life. Called again as long as it gives none.
    */
-  constructor(name: string, silent: (incarnation: string | undefined) => void) {
+  constructor(name: string, silent: () => void) {
     this.#silent = silent;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = (event: MessageEvent<HostToTab>) => {
-      this.#incarnation = event.data.incarnation;
       this.#heard();
       this.onmessage?.(event);
     };
@@ -71,7 +68,7 @@ export class FollowerPort implements HostPort {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       // What has come meanwhile is still to be handled.
-      if (performance.now() - dueMs <= SLEPT_MS) this.#silent(this.#incarnation);
+      if (performance.now() - dueMs <= SLEPT_MS) this.#silent();
       this.#ask();
     }, PONG_LIMIT_MS);
   }

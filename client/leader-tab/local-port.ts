@@ -1,3 +1,4 @@
+import type { TabToHost } from '../../worker/host/port-protocol.ts';
 import type { HostPort } from '../environment.ts';
 
 /**
@@ -6,8 +7,10 @@ import type { HostPort } from '../environment.ts';
  * called back from its own call.
  *
  * Nothing is cloned: tabs post copies, and what a host posts was parsed for this tab alone.
+ *
+ * @param arrived Called with what the tab has posted, when the host has it.
  */
-export function localPorts(): { tab: HostPort; host: HostPort } {
+export function localPorts(arrived: (message: TabToHost) => void): { tab: HostPort; host: HostPort } {
   let isOpen = true;
   const close = (): void => {
     isOpen = false;
@@ -15,7 +18,9 @@ export function localPorts(): { tab: HostPort; host: HostPort } {
   const tab: HostPort = {
     onmessage: null,
     postMessage(data) {
-      if (isOpen) host.onmessage?.({ data });
+      if (!isOpen) return;
+      host.onmessage?.({ data });
+      arrived(data as TabToHost);
     },
     close,
   };

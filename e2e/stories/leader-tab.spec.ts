@@ -69,24 +69,41 @@ test('what a page sent just before it navigated arrives, with another tab open',
   await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
 });
 
-test('when the leader crashes another tab leads @leader-tab @chromium', async ({ context, wire }) => {
+test('when the leader crashes another tab leads, and what it had sent arrives @leader-tab @chromium', async ({
+  context,
+  wire,
+}) => {
   const { leader, followers } = await openTabs(context, wire.url, 3);
+  // The server hears nothing of it as long as that tab lives.
+  wire.mode = 'stall-websockets';
+  await leader.evaluate(() => {
+    for (let n = 0; n < 20; n++) void webgram.client!.ask('count').catch(() => undefined);
+  });
   await leader.goto('chrome://crash').catch(() => undefined);
-  for (const page of followers) expect(await askCount(page)).toBeGreaterThan(0);
+  wire.cut();
+  wire.mode = 'pass';
+  const first = followers[0]!;
+  await expect.poll(() => dataOf(first), { timeout: REPLACED_MS }).toEqual({ count: 20 });
+  for (const page of followers) expect(await askCount(page)).toBeGreaterThan(20);
   await split(followers);
-  expect((await statsOf(followers[0]!)).sockets).toBe(1);
+  await expect.poll(() => statsOf(first)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 });
 
-/** The browser freezes the page: it is told, and runs nothing for so long. */
-function freeze(page: Page, frozenMs: number): Promise<void> {
-  return page.evaluate((frozenMs) => {
-    // Headless pages count as visible, so no browser freezes them by itself.
-    document.dispatchEvent(new Event('freeze'));
+/** The page runs nothing for so long. */
+function hang(page: Page, hangMs: number): Promise<void> {
+  return page.evaluate((hangMs) => {
     setTimeout(() => {
-      const endMs = performance.now() + frozenMs;
+      const endMs = performance.now() + hangMs;
       while (performance.now() < endMs);
     });
-  }, frozenMs);
+  }, hangMs);
+}
+
+/** The browser freezes the page: it is told, and runs nothing for so long. */
+async function freeze(page: Page, frozenMs: number): Promise<void> {
+  // Headless pages count as visible, so no browser freezes them by itself.
+  await page.evaluate(() => document.dispatchEvent(new Event('freeze')));
+  await hang(page, frozenMs);
 }
 
 test('a leader that is frozen is replaced, and follows when it thaws @leader-tab', async ({
@@ -101,4 +118,59 @@ test('a leader that is frozen is replaced, and follows when it thaws @leader-tab
   expect(await askCount(leader)).toBe(2);
   await split([leader, ...followers]);
   await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 3 });
+});
+
+interface Work {
+  answers: number[];
+  /** Of asks that were rejected. */
+  codes: string[];
+}
+
+/** From now on the page asks, one ask behind the other. @returns Ends it, with what has come of it. */
+async function work(page: Page): Promise<() => Promise<Work>> {
+  const worker = await page.evaluateHandle(() => {
+    const client = webgram.client!.with({ timeoutMs: 40_000 });
+    const done: Work = { answers: [], codes: [] };
+    let isOver = false;
+    const run = async (): Promise<Work> => {
+      while (!isOver && done.codes.length === 0) {
+        await client.ask('count').then(
+          (count) => done.answers.push(count as number),
+          ({ code }: { code: string }) => done.codes.push(code),
+        );
+      }
+      return done;
+    };
+    const running = run();
+    return {
+      end: () => {
+        isOver = true;
+        return running;
+      },
+    };
+  });
+  return () => worker.evaluate(({ end }) => end());
+}
+
+test('a leader that hangs is replaced, and follows when it comes to itself @leader-tab', async ({
+  context,
+  wire,
+}) => {
+  const { leader, followers } = await openTabs(context, wire.url, 3);
+  const pages = [leader, ...followers];
+  const ends = await Promise.all(pages.map(work));
+  await hang(leader, REPLACED_MS + 3_000);
+  await expect.poll(() => Promise.all(followers.map(roleOf)), { timeout: 15_000 }).toContain('leader');
+  const asked = await Promise.all(followers.map(askCount));
+  expect(Math.min(...asked)).toBeGreaterThan(0);
+  await expect.poll(() => roleOf(leader), { timeout: 20_000 }).toBe('follower');
+  asked.push(await askCount(leader));
+
+  const works = await Promise.all(ends.map((end) => end()));
+  expect(works.flatMap(({ codes }) => codes)).toEqual([]);
+  const answers = [...asked, ...works.flatMap((work) => work.answers)].sort((a, b) => a - b);
+  expect(answers).toEqual(answers.map((_, n) => n + 1));
+  expect(await dataOf(leader)).toEqual({ count: answers.length });
+  await split(pages);
+  await expect.poll(() => statsOf(leader)).toEqual({ sockets: 1, sessions: 1, conns: 3 });
 });

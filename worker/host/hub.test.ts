@@ -933,7 +933,8 @@ test('finishes for a tab of a host before it, also when nothing of it is under w
   const counter = tab.attach(await tab.link());
   await tab.isActive();
   const unfinished = host.hub.unfinished(new Set([tab.port]));
-  expect(unfinished).toMatchObject([{ address: ADDRESS, attach: { tabID: tab.tabID, counter }, ups: [] }]);
+  const attach = { tabID: tab.tabID, counter };
+  expect(unfinished).toMatchObject([{ lock: 'a', address: ADDRESS, attach, ups: [] }]);
   host.hub.close();
 
   const next = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });

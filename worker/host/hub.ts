@@ -88,8 +88,8 @@ export class Hub {
   }
 
   /** Finishes what a host before this one has left. */
-  adopt({ address, localID, attach, ups }: Unfinished): void {
-    const copy = StreamCopy.of(attach, ups, localID);
+  adopt({ lock, address, localID, attach, ups }: Unfinished): void {
+    const copy = StreamCopy.of(attach, lock, ups, localID);
     this.#identityLink({ address, fresh: false, fromClient: null }).adopt(copy);
   }
 

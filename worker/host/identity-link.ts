@@ -141,7 +141,8 @@ export class IdentityLink {
 
   /** What is still to be finished for tabs that have gone, and for some that are about to. */
   unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.#tabs.departed(going).map(({ attach, oldest, ups, localID }) => ({
+    return this.#tabs.departed(going).map(({ lock, attach, oldest, ups, localID }) => ({
+      lock,
       address: this.address,
       localID,
       attach: { ...attach, oldest },

@@ -1,4 +1,5 @@
 import type { HostAddress } from './port-protocol.ts';
+import { hold } from './web-locks.ts';
 
 /** Web Lock of the host that serves the identities of this origin. */
 const SERVING = 'webgram-serving';
@@ -27,7 +28,7 @@ export class StorageLock {
 
   /** Takes it from whoever has it. Resolves when it is taken. */
   async take(): Promise<void> {
-    this.#releases.push(await hold(this.#name));
+    this.#releases.push(await hold(this.#name, {}));
     await this.#takeOver();
   }
 
@@ -69,24 +70,4 @@ export class StorageLock {
     if (other === undefined) await this.#takeOver();
     else this.#lost((JSON.parse(other.slice(AT.length)) as [string, HostAddress])[1]);
   }
-}
-
-/** Holds a lock. @param stolen Called when it was taken away. @returns Lets it go. */
-export function hold(
-  name: string,
-  options: LockOptions = {},
-  stolen: () => void = () => undefined,
-): Promise<() => void> {
-  return new Promise((held, failed) => {
-    let isHeld = false;
-    navigator.locks
-      .request(name, options, () => {
-        isHeld = true;
-        return new Promise<void>(held);
-      })
-      .catch((error: Error) => {
-        if (isHeld) stolen();
-        else failed(error);
-      });
-  });
 }

@@ -9,6 +9,8 @@ export type NumberedUp = Extract<TabUp, { seq: number }>;
  */
 export class StreamCopy {
   readonly tabID: string;
+  /** The Web Lock that the tab holds as long as it lives. */
+  readonly lock: string;
   #attach: TabAttach;
   #ups = new Map<number, NumberedUp>();
   #last: number;
@@ -18,16 +20,22 @@ export class StreamCopy {
   /** The identity in whose session the server has taken the stream up; `undefined` before it has. */
   localID: string | undefined;
 
-  constructor(attach: TabAttach) {
+  constructor(attach: TabAttach, lock: string) {
     this.tabID = attach.tabID;
+    this.lock = lock;
     this.#attach = attach;
     // A tab holds what is not acknowledged, and nothing else.
     this.#last = this.#acknowledged = attach.oldest - 1;
   }
 
   /** The stream as another host has known it. */
-  static of(attach: TabAttach, ups: readonly NumberedUp[], localID: string | undefined): StreamCopy {
-    const copy = new StreamCopy(attach);
+  static of(
+    attach: TabAttach,
+    lock: string,
+    ups: readonly NumberedUp[],
+    localID: string | undefined,
+  ): StreamCopy {
+    const copy = new StreamCopy(attach, lock);
     copy.localID = localID;
     for (const up of ups) copy.add(up);
     return copy;

@@ -210,6 +210,6 @@ export class Tabs {
       this.#ownerOf.delete(copy.tabID);
       this.#numbers.retire(copy.tabID);
     }
-    tab.copy = new StreamCopy(attach);
+    tab.copy = new StreamCopy(attach, tab.lock!);
   }
 }

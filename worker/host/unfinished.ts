@@ -3,6 +3,8 @@ import { parseTabMessage } from './tab-message.ts';
 
 /** What a host still had to finish for a tab that has gone, as the next host of the same browser can take it over. */
 export interface Unfinished {
+  /** The Web Lock that the tab holds as long as it lives. */
+  lock: string;
   /** WebSocket address of the server. */
   address: string;
   /** The identity in whose session the server has taken the stream up, if it has. */
@@ -19,8 +21,9 @@ export function parseUnfinished(data: unknown): Unfinished[] {
 
 function parseOne(data: unknown): Unfinished | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
-  const { address, localID, attach, ups } = data as Record<string, unknown>;
-  if (typeof address !== 'string' || (localID !== undefined && typeof localID !== 'string')) return undefined;
+  const { lock, address, localID, attach, ups } = data as Record<string, unknown>;
+  if (typeof lock !== 'string' || typeof address !== 'string') return undefined;
+  if (localID !== undefined && typeof localID !== 'string') return undefined;
   const attachUp = parseUp(attach);
   if (attachUp?.kind !== 'attach' || !Array.isArray(ups)) return undefined;
   const numbered: NumberedUp[] = [];
@@ -28,7 +31,7 @@ function parseOne(data: unknown): Unfinished | undefined {
     if (up === undefined || !('seq' in up)) return undefined;
     numbered.push(up);
   }
-  return { address, localID, attach: attachUp, ups: numbered };
+  return { lock, address, localID, attach: attachUp, ups: numbered };
 }
 
 function parseUp(envelope: unknown) {

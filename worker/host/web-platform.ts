@@ -1,6 +1,7 @@
 import { webCrypto } from './web-crypto.ts';
 import type { Clock, HostPlatform, Socket } from './platform.ts';
 import { webKeys } from './web-keys.ts';
+import { watchLock } from './web-locks.ts';
 
 /** Returns what a host gets from a browser, but for the key store. */
 export function webPlatform(kind: HostPlatform['kind'], build: string): Omit<HostPlatform, 'keyStore'> {
@@ -27,21 +28,6 @@ export const systemClock: Clock = {
     };
   },
 };
-
-function watchLock(lock: string, gone: () => void): () => void {
-  const controller = new AbortController();
-  navigator.locks
-    .request(lock, { mode: 'shared', signal: controller.signal }, () => {
-      if (!controller.signal.aborted) gone();
-    })
-    .catch((error: unknown) => {
-      // Aborted: nobody watches any more. Anything else must not go unnoticed: such a tab would stay for ever.
-      if (!controller.signal.aborted) throw error;
-    });
-  return () => {
-    controller.abort();
-  };
-}
 
 /** Runs callbacks behind the port messages that have already arrived, so that these share a frame. */
 function afterArrived(): HostPlatform['schedule'] {

@@ -1,8 +1,9 @@
 import { Hub } from '../host/hub.ts';
 import { IdbKeyStore } from '../host/idb-key-store.ts';
 import { canKeepKeys } from '../host/key-proof.ts';
-import { hold, StorageLock } from '../host/storage-lock.ts';
+import { StorageLock } from '../host/storage-lock.ts';
 import type { HostAddress } from '../host/port-protocol.ts';
+import { hold } from '../host/web-locks.ts';
 import { webPlatform } from '../host/web-platform.ts';
 
 declare const self: SharedWorkerGlobalScope;
@@ -25,7 +26,7 @@ const lock = new StorageLock(hub.incarnation, own, (to) => {
 });
 
 // Held as long as this worker lives: a tab that gets it knows that its host is dead, which no event tells.
-const alive = hold(hub.incarnation);
+const alive = hold(hub.incarnation, {});
 
 self.onconnect = ({ ports: [port] }) => {
   if (port === undefined) return;

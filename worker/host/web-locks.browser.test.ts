@@ -1,9 +1,7 @@
 import { expect, test } from 'vitest';
-import { hold, StorageLock } from './storage-lock.ts';
-import { webPlatform } from './web-platform.ts';
+import { StorageLock } from './storage-lock.ts';
+import { hold, watchLock } from './web-locks.ts';
 import type { HostAddress } from './port-protocol.ts';
-
-const { watchLock } = webPlatform('shared-worker', 'test');
 
 /** The next promise that is rejected and that nobody looks after. */
 function unhandled(): Promise<unknown> {
@@ -21,7 +19,7 @@ function unhandled(): Promise<unknown> {
 
 test('a watch that is given up is silent; one that cannot be kept is not', async () => {
   const name = `lock ${crypto.randomUUID()}`;
-  await hold(name);
+  await hold(name, {});
   let isGone = false;
   watchLock(name, () => {
     isGone = true;
