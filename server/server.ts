@@ -19,6 +19,7 @@ import {
 import type { Login } from './account.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
+import type { Forked } from './fork-watch.ts';
 import { Handlers } from './handlers.ts';
 import { BrowserFiles } from './http/browser-files.ts';
 import { intercept } from './http/intercept.ts';
@@ -27,6 +28,7 @@ import { StaticFiles } from './http/static-files.ts';
 import { WellKnown, type Discovery } from './http/well-known.ts';
 import { loadServerKey } from './key-file.ts';
 import type { LinkContext } from './link.ts';
+import type { LiveSession } from './live-session.ts';
 import { fingerprintOf, nodeCrypto } from './node-crypto.ts';
 import { parseOptions, type ServerOptions, type Settings } from './options.ts';
 import { Sessions } from './sessions.ts';
@@ -110,6 +112,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   on(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   on(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  on(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   on(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   on(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
@@ -123,6 +126,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   once(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   once(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  once(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   once(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   once(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {

@@ -42,6 +42,7 @@ function endOf(
       },
       identify: async () => ({
         key,
+        caps: [],
         intent:
           sessionID === undefined ? { kind: 'create', fromClient: null } : { kind: 'resume', sessionID },
       }),

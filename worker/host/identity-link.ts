@@ -98,8 +98,10 @@ export class IdentityLink {
   #acceptedKey: Bytes | undefined;
   /** What this link tells of the session in the place of the server's reason. */
   #linkReason: OutcomeReason | undefined;
-  /** How often a copy of the identity has taken the session over lately. */
+  /** How often a stranger has taken the session over lately: a copy of the identity, or a host that has died. */
   #forks = 0;
+  /** Told to the server with the next proof. */
+  #supersededBy: number | undefined;
   #lingerMs = LINGER_MS;
   #cancelRetry: () => void = () => undefined;
   #cancelSuccession: () => void = () => undefined;
@@ -275,7 +277,8 @@ export class IdentityLink {
       sessionID === null
         ? ({ kind: 'create', fromClient } as const)
         : ({ kind: 'resume', sessionID } as const);
-    return { key, intent };
+    const by = this.#supersededBy;
+    return { key, intent, caps: by === undefined ? [] : [`superseded ${by}`] };
   }
 
   async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
@@ -323,7 +326,7 @@ export class IdentityLink {
     this.#identity = identity;
     this.#trial = undefined;
     this.#linkReason = this.#acceptedKey === undefined ? undefined : 'server-key-changed';
-    this.#acceptedKey = undefined;
+    this.#acceptedKey = this.#supersededBy = undefined;
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
     void this.#options.keyring.confirm(identity, key, ok.sessionID, pins).then(() => {
@@ -382,6 +385,9 @@ export class IdentityLink {
         void keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
+      case 'forked':
+        if (this.#forks === 1) this.#tellOfFork();
+        break;
       default:
       // Of a later version, or nothing that concerns us.
     }
@@ -430,7 +436,7 @@ export class IdentityLink {
         break;
       case 'superseded':
         // Mostly by our own successor.
-        if (!this.#adoptSuccessor()) void this.#superseded();
+        if (!this.#adoptSuccessor()) void this.#superseded(args[0]);
         break;
       default: {
         const hintMs = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
@@ -491,7 +497,8 @@ export class IdentityLink {
     }
   }
 
-  async #superseded(): Promise<void> {
+  /** @param by Generation of the link that has taken the session over. */
+  async #superseded(by: unknown): Promise<void> {
     const state = this.#state;
     const standing = await this.#options.standing?.();
     if (this.#state !== state) return;
@@ -507,12 +514,17 @@ export class IdentityLink {
     }
     const wasLong = state.name === 'active' && this.#nowMs() - state.sinceMs > FORKED_MAX_MS;
     this.#forks = wasLong ? 1 : this.#forks + 1;
-    this.#tabs.tell({
-      kind: 'notice',
-      code: 'WEBGRAM_FORKED',
-      message: 'a copy of this identity is in use',
-    });
-    this.#wait('forked', Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS));
+    if (typeof by === 'number') this.#supersededBy = by;
+    // The first time it may be the last proof of a host that has died: the server knows whether the other one lives.
+    const isCertain = this.#forks > 1;
+    if (isCertain) this.#tellOfFork();
+    const waitMs = Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS);
+    this.#wait(isCertain ? 'forked' : 'superseded', waitMs);
+  }
+
+  #tellOfFork(): void {
+    const message = 'a copy of this identity is in use';
+    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
   }
 
   // ---- states

@@ -53,7 +53,7 @@ export interface LinkOptions {
    *
    * @throws to send nothing at all.
    */
-  identify: (hello: Hello) => Promise<{ key: SigningKey; intent: Intent }>;
+  identify: (hello: Hello) => Promise<{ key: SigningKey; intent: Intent; caps: readonly string[] }>;
   /** `send` can be called. */
   opened: () => void;
   /** The link is as old as it may get: it lives until another one has taken over, or the server ends it. */
@@ -251,11 +251,11 @@ export class Link {
     const { limits, identify, fromPlatform } = this.#options;
     const waiting: UpEnvelope[] = [];
     this.#state = { name: 'connecting' };
-    const { key, intent } = await identify(hello);
+    const { key, intent, caps } = await identify(hello);
     if (this.#isOver) return;
     this.#state = { name: 'proving', waiting };
     this.#options.opened();
-    const { proof, keys } = await handshake.prove(key, intent);
+    const { proof, keys } = await handshake.prove(key, intent, caps);
     if (this.#isOver) return;
     const writer = new FrameWriter({
       key: keys.send,
