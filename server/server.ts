@@ -7,6 +7,7 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import {
+  toBase64url,
   unreachable,
   type AnyApp,
   type AppShape,
@@ -78,6 +79,7 @@ export class Server<A extends AppShape = AnyApp> {
   readonly #browserFiles: BrowserFiles;
   #state: State = { name: 'new' };
   #port = 0;
+  #publicKeys: readonly string[] = [];
   /** Stops listening to the store. */
   #forgetStore: (() => void) | undefined;
 
@@ -145,6 +147,14 @@ export class Server<A extends AppShape = AnyApp> {
   /** Port that it listens on; 0 until it has started. */
   get port(): number {
     return this.#port;
+  }
+
+  /**
+   * The server's public keys in base64url: the one that signs, then the one that is announced. Pages can be built with
+   * them (`pins`). None until it has started.
+   */
+  get publicKeys(): readonly string[] {
+    return this.#publicKeys;
   }
 
   /** `port`, as the original package calls it. */
@@ -313,6 +323,8 @@ export class Server<A extends AppShape = AnyApp> {
         "the server's key was missing and a new one was made: clients that know the old key stay away",
       );
     }
+    const keys = other === undefined ? [serverKey] : [serverKey, other];
+    this.#publicKeys = keys.map(({ publicKey }) => toBase64url(publicKey));
     let behindAtMs = -Infinity;
     return {
       crypto: nodeCrypto,

@@ -420,3 +420,65 @@ test('a store that was exchanged: another identity beside, and the old one is ba
   expect(tab.identity).toMatchObject({ account: 'alice' });
   expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([1, 1]);
 });
+
+describe('pages that ask for encrypted frames', () => {
+  /** Subprotocols that were offered, and what went up. */
+  let wire: { offers: string[]; ups: (string | Uint8Array)[] };
+
+  function startRecorded(): void {
+    // The host of the test before may still say goodbye.
+    const { offers, ups } = (wire = { offers: [], ups: [] });
+    browser.start({
+      socket: (socket) => {
+        const send = socket.send.bind(socket);
+        socket.send = (data) => {
+          if (ups.push(data) === 1) offers.push(socket.protocol);
+          send(data);
+        };
+        return socket;
+      },
+    });
+  }
+
+  test('get them from a server that is configured for it, and so do the others of the browser', async () => {
+    await start({ sealed: true });
+    startRecorded();
+    const tab = browser.tab({ sealed: true });
+    expect(await tab.ask('login', 'alice').then(() => tab.ask('who'))).toEqual([1, 'alice']);
+    expect(wire.offers).toEqual(['webgram.2.json.sealed']);
+    const other = browser.tab();
+    expect(await other.ask('who')).toEqual([1, 'alice']);
+    const frames = wire.ups.filter((data) => typeof data !== 'string');
+    expect(frames.length).toBeGreaterThan(3);
+    expect(Buffer.concat(frames).toString('latin1')).not.toMatch(/who|login|alice/);
+    const texts = wire.ups.filter((data) => typeof data === 'string');
+    for (const text of texts) expect(text).toMatch(/^\["session-(create|resume)"/);
+  });
+
+  test('send nothing to a server that is not', async () => {
+    await start();
+    startRecorded();
+    const tab = browser.tab({ sealed: true });
+    await expect.poll(() => tab.state).toMatchObject({ name: 'waiting' });
+    expect(wire.ups).toEqual([]);
+    expect(await scene.store.nextSessionID()).toBe(1);
+  });
+
+  test('end a link that is readable before anything of theirs goes over it', async () => {
+    await start();
+    startRecorded();
+    const readable = browser.tab();
+    await readable.waitForSession();
+    const sent = wire.ups.length;
+    const tab = browser.tab({ sealed: true });
+    const answer = tab
+      .with({ timeoutMs: Infinity })
+      .ask('who')
+      .catch(() => undefined);
+    await expect.poll(() => tab.state).toMatchObject({ name: 'waiting' });
+    await expect.poll(() => readable.state).toMatchObject({ name: 'waiting' });
+    expect(wire.ups.slice(sent).map(String).join()).not.toContain('who');
+    tab.close();
+    await answer;
+  });
+});

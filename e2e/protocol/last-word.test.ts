@@ -38,8 +38,8 @@ function endOf(
         schedule: (flush) => {
           setImmediate(flush);
         },
-        sealed: server === sealedServer,
       },
+      sealed: server === sealedServer,
       identify: async () => ({
         key,
         caps: [],

@@ -1,11 +1,13 @@
 import { toBase64url } from 'webgram';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { KEY_CHANGED_RETRY_MS, LINGER_MS } from './identity-link.ts';
 import { KEEP_ASIDE_MS, TRY_ASIDE_MS } from './keyring.ts';
+import { MemoryKeyStore } from './key-store.ts';
 import { FakeServer } from './testing/fake-server.ts';
 import { rest, until } from './testing/until.ts';
 import { ADDRESS, TestHost, TestTab } from './testing/test-host.ts';
 import { parseUnfinished } from './unfinished.ts';
+import type { Unfinished } from './unfinished.ts';
 
 let server: FakeServer;
 let host: TestHost;
@@ -344,7 +346,7 @@ test('nothing that a page posts disturbs the host', async () => {
 });
 
 test('refuses a page that speaks another port protocol, and more tabs than the limit', async () => {
-  const other = host.tab('other', { protocol: 2 });
+  const other = host.tab('other', { protocol: 1 });
   expect(other.of('refused')[0]).toMatchObject({ code: 'WEBGRAM_VERSION_SKEW' });
   for (let i = 0; i < 256; i++) host.tab(`tab${i}`);
   expect(host.tab('one too many').of('refused')[0]).toMatchObject({ code: 'WEBGRAM_TOO_MANY_TABS' });
@@ -678,6 +680,87 @@ test('the application accepts the server key that was refused last, and no other
   tab.post({ kind: 'accept-key' });
   await until(() => tab.of('notice').length === 3);
   expect(host.server.last.texts).toEqual([]);
+});
+
+describe('a page that was built with pins', () => {
+  const keyOf = ({ key }: FakeServer): string => toBase64url(key.publicKey);
+  const OTHER = toBase64url(new Uint8Array(65).fill(4));
+
+  test.each(['wss://server.example/', 'ws://127.0.0.1:5678/'])(
+    'sends nothing to another key at %s, also at the first visit, and accepts none',
+    async (address) => {
+      const tab = host.tab('a', { address, demands: { pins: [OTHER] } });
+      await until(() => tab.of('notice').length === 1 && tab.state === 'waiting');
+      expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'server-key-changed' });
+      expect(tab.of('notice')[0]).toMatchObject({ code: 'WEBGRAM_SERVER_KEY_CHANGED' });
+      tab.post({ kind: 'accept-key' });
+      await rest();
+      expect(tab.state).toBe('waiting');
+      host.clock.advance(KEY_CHANGED_RETRY_MS);
+      await until(() => tab.of('notice').length === 2);
+      expect(server.connections.map(({ texts }) => texts)).toEqual([[], []]);
+      expect(await stored(host, address)).toEqual([]);
+    },
+  );
+
+  test('follows the server from one of them to the other, whatever was seen before', async () => {
+    const next = await FakeServer.successor(server, 'same store');
+    const tab = host.tab('a', { demands: { pins: [keyOf(server), keyOf(next)] } });
+    await tab.isActive();
+    await rest();
+    for (const [keyID, session] of server.sessions) next.sessions.set(keyID, session);
+    host.server = next;
+    server.last.cut();
+    host.clock.advance(20_000);
+    await until(() => next.connections.length === 1 && tab.state === 'active');
+    expect(next.last.proof).toMatchObject({ kind: 'resume', sessionID: 1 });
+    expect(tab.of('notice')).toEqual([]);
+  });
+
+  test.each([[[]], [['']], ['no list'], [null], [[7, {}]]])(
+    'is locked out by its mistake: %j',
+    async (pins) => {
+      const tab = host.tab('a', { demands: { pins: pins as never } });
+      await until(() => tab.of('notice').length === 1);
+      expect(server.last.texts).toEqual([]);
+    },
+  );
+
+  test('ends the link of a page without them, and a page without them does not loosen what holds', async () => {
+    const loose = host.tab('a');
+    await loose.isActive();
+    const tab = host.tab('b', { demands: { pins: [OTHER] } });
+    await until(() => tab.state === 'waiting' && loose.state === 'waiting');
+    expect(await server.connections[0]!.up('bye')).toMatchObject({ reason: 'closed' });
+    const late = host.tab('c');
+    await rest();
+    expect(late.state).toBe('waiting');
+    expect(server.connections.slice(1).flatMap(({ texts }) => texts)).toEqual([]);
+    // The next build knows better: those that were given last hold, and nobody waits.
+    const newer = host.tab('d', { demands: { pins: [keyOf(server)] } });
+    await newer.isActive();
+    await until(() => [tab, loose, late].every(({ state }) => state === 'active'));
+    // Again the same ones: nothing is opened anew.
+    const before = server.connections.length;
+    await host.tab('e', { demands: { pins: [keyOf(server)] } }).isActive();
+    expect(server.connections).toHaveLength(before);
+  });
+
+  test('is finished for by the next host under the same pins', async () => {
+    const tab = host.tab('a', { demands: { pins: [keyOf(server)], sealed: false } });
+    tab.attach(await tab.link());
+    await tab.isActive();
+    const unfinished = host.hub.unfinished(new Set([tab.port]));
+    host.hub.close();
+    const other = await FakeServer.successor(server, 'same store');
+    const next = new TestHost(other, { keyStore: new MemoryKeyStore('persistent'), locks: host.locks });
+    for (const one of parseUnfinished(structuredClone(unfinished))) next.hub.adopt(one);
+    await until(() => other.connections.length === 1);
+    await rest();
+    expect(other.last.texts).toEqual([]);
+    const [{ demands: _demands, ...bare }] = unfinished as [Unfinished];
+    expect(parseUnfinished([bare])).toEqual([]);
+  });
 });
 
 test('both keys that a server announces are pins, and only those', async () => {

@@ -18,7 +18,7 @@ import type { Keyring } from './keyring.ts';
 import { Link, reasonOf } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
-import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
+import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
@@ -46,6 +46,7 @@ export type Standing = 'alone' | 'among others' | 'lost';
 export interface IdentityLinkOptions {
   /** Normalised. */
   address: string;
+  demands: Demands;
   keyring: Keyring;
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
@@ -83,6 +84,7 @@ export class IdentityLink {
   readonly address: string;
   readonly #options: IdentityLinkOptions;
   readonly #tabs: Tabs;
+  #demands: Demands;
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
@@ -110,10 +112,23 @@ export class IdentityLink {
   constructor(options: IdentityLinkOptions) {
     this.#options = options;
     this.address = options.address;
+    this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
     this.#tabs = new Tabs(() => {
       this.#restIfUnused();
     });
+  }
+
+  /** Another page has demands as well: links that were opened without them are not for it. */
+  demand({ pins, sealed }: Demands): void {
+    const before = this.#demands;
+    this.#demands = { pins: pins ?? before.pins, sealed: sealed || before.sealed };
+    if (JSON.stringify(this.#demands) === JSON.stringify(before)) return;
+    this.#dropSuccessor();
+    this.#current?.link.bye('closed');
+    this.#unlink();
+    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume', nowMs: this.#nowMs() });
+    this.#openIfWanted();
   }
 
   /** A tab says hello: it learns at once how things stand. */
@@ -145,6 +160,7 @@ export class IdentityLink {
   unfinished(going: readonly TabPort[]): Unfinished[] {
     return this.#tabs.departed(going).map(({ attach, oldest, ups, localID }) => ({
       address: this.address,
+      demands: this.#demands,
       localID,
       attach: { ...attach, oldest },
       ups,
@@ -172,7 +188,8 @@ export class IdentityLink {
 
   /** The application accepts the server's key that was refused at the last try. */
   acceptServerKey(): void {
-    if (this.#refusedKey === undefined) return;
+    // The application has said itself which keys there are.
+    if (this.#refusedKey === undefined || this.#demands.pins !== undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
     this.#apply({ name: 'retry', nowMs: this.#nowMs() });
@@ -226,6 +243,7 @@ export class IdentityLink {
       number: nextLink(),
       address,
       fromPlatform: platform,
+      sealed: this.#demands.sealed === true,
       limits,
       identify: (hello) => this.#identify(attempt, hello),
       opened: () => {
@@ -299,6 +317,8 @@ export class IdentityLink {
     const { keyring, platform } = this.#options;
     const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
+    const demanded = this.#demands.pins;
+    if (demanded !== undefined) return demanded.includes(toBase64url(serverKey));
     const pins = await keyring.pins();
     if (pins.length === 0 || pins.some(isServerKey)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;

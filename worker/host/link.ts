@@ -43,10 +43,9 @@ export interface LinkOptions {
   /** Never given to another link of this host. */
   number: number;
   address: string;
-  fromPlatform: Pick<
-    HostPlatform,
-    'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule' | 'codecs' | 'sealed'
-  >;
+  fromPlatform: Pick<HostPlatform, 'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule' | 'codecs'>;
+  /** Offers only subprotocols whose frames are encrypted. */
+  sealed: boolean;
   limits: Limits;
   /**
    * Chooses who the client is at this server.
@@ -104,11 +103,11 @@ export class Link {
 
   /** Opens the socket. @throws when the platform refuses the address. */
   constructor(options: LinkOptions) {
-    const { fromPlatform, limits, address } = options;
+    const { fromPlatform, limits, address, sealed } = options;
     this.number = options.number;
     this.#options = options;
     this.#codecs = fromPlatform.codecs ?? [jsonCodec];
-    this.#offer = subprotocolsOf(this.#codecs, fromPlatform.sealed ?? false);
+    this.#offer = subprotocolsOf(this.#codecs, sealed);
     const socket = fromPlatform.openSocket(address, [...this.#offer]);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {

@@ -1,10 +1,13 @@
 import type { TabAttach, NumberedUp } from './stream-copy.ts';
-import { parseTabMessage } from './tab-message.ts';
+import type { Demands } from './port-protocol.ts';
+import { parseDemands, parseTabMessage } from './tab-message.ts';
 
 /** What a host still had to finish for a tab that has gone, as the next host of the same browser can take it over. */
 export interface Unfinished {
   /** WebSocket address of the server. */
   address: string;
+  /** Of the pages that the link was for. */
+  demands: Demands;
   /** The identity in whose session the server has taken the stream up, if it has. */
   localID: string | undefined;
   attach: TabAttach;
@@ -19,16 +22,16 @@ export function parseUnfinished(data: unknown): Unfinished[] {
 
 function parseOne(data: unknown): Unfinished | undefined {
   if (typeof data !== 'object' || data === null) return undefined;
-  const { address, localID, attach, ups } = data as Record<string, unknown>;
+  const { address, demands, localID, attach, ups } = data as Record<string, unknown>;
   if (typeof address !== 'string' || (localID !== undefined && typeof localID !== 'string')) return undefined;
   const attachUp = parseUp(attach);
-  if (attachUp?.kind !== 'attach' || !Array.isArray(ups)) return undefined;
+  if (attachUp?.kind !== 'attach' || !Array.isArray(ups) || typeof demands !== 'object') return undefined;
   const numbered: NumberedUp[] = [];
   for (const up of ups.map(parseUp)) {
     if (up === undefined || !('seq' in up)) return undefined;
     numbered.push(up);
   }
-  return { address, localID, attach: attachUp, ups: numbered };
+  return { address, demands: parseDemands(demands), localID, attach: attachUp, ups: numbered };
 }
 
 function parseUp(envelope: unknown) {
