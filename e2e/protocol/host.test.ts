@@ -427,12 +427,13 @@ describe('pages that ask for encrypted frames', () => {
 
   function startRecorded(): void {
     // The host of the test before may still say goodbye.
-    const { offers, ups } = (wire = { offers: [], ups: [] });
+    const own: typeof wire = { offers: [], ups: [] };
+    wire = own;
     browser.start({
       socket: (socket) => {
         const send = socket.send.bind(socket);
         socket.send = (data) => {
-          if (ups.push(data) === 1) offers.push(socket.protocol);
+          if (own.ups.push(data) === 1) own.offers.push(socket.protocol);
           send(data);
         };
         return socket;
