@@ -256,7 +256,11 @@ function browserFileNames(): Plugin {
  * another implementation, who read them in the server's log.
  */
 function terseHosts(): Plugin {
-  const FAULT = /\b(bad|refused)\(\s*(?:'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`)/g;
+  const CODE = /new WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
+  const WORDS = /'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`/.source;
+  const FAULT = new RegExp(`(\\b(?:bad|refused)\\(|${CODE})\\s*(?:${WORDS})`, 'g');
+  // What a field is called, as parsers are told for such words alone.
+  const NAME = /(\bparse\w+\([^()]*), '[\w.]+'\)/g;
   return {
     name: 'webgram:terse-hosts',
     apply: 'build',
@@ -264,7 +268,7 @@ function terseHosts(): Plugin {
     sharedDuringBuild: true,
     transform(code, id) {
       if (!['worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/')) return null;
-      return { code: code.replaceAll(FAULT, "$1(''"), map: null };
+      return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
     },
   };
 }

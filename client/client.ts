@@ -40,6 +40,14 @@ export interface ClientOptions {
    * Address of the worker's script, for pages that do not come from the server itself. It must have the page's origin.
    */
   worker?: string | URL;
+  /**
+   * The server's public keys that this application was built with, 65 bytes in base64url each, as `server.publicKeys` has
+   * them: no other is ever spoken to, also not at the first visit or after `acceptServerKey()`. Two while the server
+   * changes its key. Default: the key that was seen first.
+   */
+  pins?: readonly string[] | undefined;
+  /** Speaks in encrypted frames only; the server must be configured for it as well. Default false. */
+  sealed?: boolean;
   /** Told to the server when the session is created; at most 2 KiB as JSON. */
   fromClient?: Record<string, unknown>;
   /** Begin with a new identity instead of the stored one, which is kept. Default false. */
@@ -117,26 +125,23 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {TypeError} when the address is none.
    */
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
-    const { worker, fromClient, fresh, skipResume, start, timeoutMs } = options;
-    this.#askOptions = timeoutMs === undefined ? {} : { timeoutMs };
+    const { worker, fromClient, fresh, skipResume, start, timeoutMs, pins, sealed } = options;
+    this.#askOptions = { timeoutMs };
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
     });
+    const emit = (type: string, args: unknown[]): void => {
+      this.#emit(type, args);
+    };
     this.#stream = new TabStream(
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
-        message: (type, args) => {
-          this.#emit(type, args);
-        },
-        volatile: (type, args) => {
-          this.#emit(type, args);
-        },
+        message: emit,
+        volatile: emit,
         ask: (asked, type, args) => {
           this.#print('asked', type);
           this.#answers.give(this.#stream, asked, type, args).catch(report);
         },
-        // The answer comes too late, which harms nobody.
-        cancel: () => undefined,
         answered: (asked, error, value) => this.#asks.settle(asked, error, value),
         attached: (outcome) => {
           this.#attached(outcome);
@@ -175,6 +180,7 @@ export class Client<A extends AppShape = AnyApp> {
         address: socketAddress,
         fresh: fresh ?? skipResume ?? false,
         fromClient: fromClient ?? null,
+        demands: { pins, sealed },
       },
       welcomed: (host) => {
         this.#hostInfo = host;
@@ -448,8 +454,8 @@ function checkListened(type: string): string {
   return type;
 }
 
-/** 16 random bytes in base64url. */
+/** 22 random characters that are 16 bytes in base64url; of its 64 it leaves out `-`, which costs less than a bit. */
 function randomID(): string {
   const bytes = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16)));
-  return btoa(bytes).slice(0, 22).replaceAll('+', '-').replaceAll('/', '_');
+  return btoa(bytes).slice(0, 22).replace(/\W/g, '_');
 }

@@ -31,7 +31,7 @@ export class PageAnswers {
       let { code, message, data } = new AskError('WEBGRAM_HANDLER_FAILED', 'the handler failed');
       if (isAskError(error)) ({ code, message, data } = error);
       else report(error);
-      const copy = copyMessage(data === undefined ? { code, message } : { code, message, data });
+      const copy = copyMessage({ code, message, data });
       return { error: copy.value, value: null, bytes: copy.bytes };
     }
   }

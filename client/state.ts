@@ -6,7 +6,8 @@ import type { ErrorCode, OutcomeReason } from 'webgram';
  * - `connecting`: the host is looked for, or the link is being made; `attempt` counts from 0.
  * - `active`: in session.
  * - `waiting`: the link is down and is tried again at `retryAtMs` (ms since 1970), or earlier when the page is focused or
- *   comes online. `reason` is for people, but for `server-key-changed` and `forked` (a copy of the identity is in use).
+ *   comes online. `reason` is for people, but for `server-key-changed`, `superseded` (another host with this identity has
+ *   taken the session over) and `forked` (it was a copy of the identity).
  * - `offline`: there is no browser here, and nothing is ever sent.
  * - `denied` (final): the server has ended the session, authenticated; `reason` is its word.
  * - `closed` (final): `code` is `WEBGRAM_CLOSED` after `close()` of this client or of its conn at the server, and

@@ -5,6 +5,7 @@ export type { AddressRates } from './address-limits.ts';
 export { attach } from './attach.ts';
 export type { Conn, Saved } from './conn.ts';
 export type { DataVersion } from './data-version.ts';
+export type { Forked } from './fork-watch.ts';
 export { concurrent } from './handlers.ts';
 export type { Lifetime } from './lifetime.ts';
 export type { LiveSession } from './live-session.ts';

@@ -108,6 +108,8 @@ export class Link implements SessionLink {
   #state: State = { name: 'new' };
   #generation = 0;
   #isFirst = false;
+  #supersededBy: number | undefined;
+  #hasAnswered = false;
   #isPaused = false;
   #heardMs = performance.now();
 
@@ -128,6 +130,14 @@ export class Link implements SessionLink {
 
   get isFirst(): boolean {
     return this.#isFirst;
+  }
+
+  get supersededBy(): number | undefined {
+    return this.#supersededBy;
+  }
+
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
   }
 
   /** Whether the client has not proved itself yet. */
@@ -290,6 +300,10 @@ export class Link implements SessionLink {
     await state.renewal.done;
   }
 
+  probe(): void {
+    this.send({ kind: 'ping', n: this.#generation });
+  }
+
   pause(): void {
     this.#isPaused = true;
     this.#socket.pause();
@@ -345,6 +359,7 @@ export class Link implements SessionLink {
     clearTimeout(state.deadline);
     this.#generation = generation;
     this.#isFirst = proof.kind === 'create';
+    this.#supersededBy = supersededIn(proof.caps);
     this.#heardMs = performance.now();
     const channel = this.#activate(session, keys, proof, maxLinkMs);
     this.#socket.send(answer);
@@ -404,6 +419,7 @@ export class Link implements SessionLink {
         this.send({ kind: 'pong', n: envelope.n });
         return;
       case 'pong':
+        if (envelope.n === this.#generation) this.#hasAnswered = true;
         return;
       case 'bye':
         this.#close(CLOSE.normal, '');
@@ -483,6 +499,15 @@ function parseText(data: Uint8Array, isBinary: boolean): string {
 function refuseHandshakeFrame(data: Uint8Array, isBinary: boolean): void {
   if (isBinary || data[0] !== OPENING_BRACKET) return;
   throw new WebgramError('WEBGRAM_BAD_FRAME', 'a second handshake frame must not come', { received: true });
+}
+
+/** PROTOCOL.md, "Proof": which link the client was superseded by, if it says so. */
+function supersededIn(caps: readonly string[]): number | undefined {
+  for (const cap of caps) {
+    const [, generation] = /^superseded (\d{1,16})$/.exec(cap) ?? [];
+    if (generation !== undefined) return Number(generation);
+  }
+  return undefined;
 }
 
 function gone(): WebgramError {

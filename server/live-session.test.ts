@@ -28,6 +28,8 @@ class TestLink implements SessionLink {
   readonly codec: PayloadCodec = jsonCodec;
   readonly generation: number;
   readonly isFirst: boolean;
+  readonly supersededBy = undefined;
+  readonly hasAnswered = false;
   ended: unknown[] | null = null;
   paused = false;
   readonly #sent: unknown[] = [];
@@ -36,6 +38,9 @@ class TestLink implements SessionLink {
   constructor(generation: number, isFirst = false) {
     this.generation = generation;
     this.isFirst = isFirst;
+  }
+  probe(): void {
+    // Nobody is asked whether he is there.
   }
   send(envelope: DownEnvelope): void {
     // Every link begins with it, and none of this is about it.

@@ -16,6 +16,7 @@ import {
 import type { SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
 import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
+import { ForkWatch, type Forked } from './fork-watch.ts';
 import { currentRun } from './handler-run.ts';
 import { SessionAccount } from './session-account.ts';
 import type { SessionContext } from './session-context.ts';
@@ -72,6 +73,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   readonly #runs: SessionRuns<A>;
   readonly #gate: Gate<Task>;
   readonly #visits: StoredSession['visits'];
+  readonly #forks = new ForkWatch();
   /** Of the newest link that was claimed on this node, or before it was loaded here. */
   #generation: number;
   #link: SessionLink | null = null;
@@ -358,7 +360,22 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     // Always, so that the client learns of a logout as well.
     const { account = null, profile } = this.record;
     link.send({ kind: 'identity', what: 'profile', args: [account, profile] });
+    const forked = this.#forks.check(link);
+    if (forked !== undefined) this.#tellOfFork(link, forked);
+    if (older !== null) this.#forks.tookOver(link);
     if (this.#gate.isPaused) link.pause();
+  }
+
+  /** A copy of the identity is in use: the client is told, the application and the log. */
+  #tellOfFork(link: SessionLink, forked: Forked): void {
+    const { other } = forked;
+    const { handlers, log } = this.#context;
+    link.send({ kind: 'identity', what: 'forked', args: [other.generation] });
+    log.warn(
+      { sessionID: this.sessionID, address: forked.address[0], other: other.address[0] },
+      'a copy of an identity is in use',
+    );
+    void handlers.emit('$forked', handlers.of('$forked'), this, forked);
   }
 
   /** A link has gone, with or without a word. */

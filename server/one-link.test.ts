@@ -74,6 +74,70 @@ describe('a session that is resumed on many sockets at once', () => {
   });
 });
 
+describe('a client that was superseded and comes back', () => {
+  /** Which generations `$forked` has told of. */
+  let forks: number[];
+
+  beforeEach(async () => {
+    await scene.start();
+    forks = [];
+    scene.server.on('$forked', (_session, { other }) => forks.push(other.generation));
+    await scene.enter(identity);
+  });
+
+  /** Another one takes over, and is pinged. @returns Its generation. */
+  async function takeOver(answers: boolean): Promise<number> {
+    const link = await scene.enter(identity);
+    const { n } = await link.next('ping');
+    if (answers) {
+      link.send({ kind: 'pong', n });
+      link.send({ kind: 'ping', n: 1 });
+      await link.next('pong');
+    } else link.socket.terminate();
+    return n;
+  }
+
+  /** @returns The generation that it is told of. */
+  async function comeBack(...caps: string[]): Promise<number | undefined> {
+    const link = await scene.connect();
+    await link.enter(identity, [{ kind: 'ping', n: 2 }], caps);
+    await link.next('pong');
+    const told = /\[11,"forked",(\d+)\]/.exec(link.received.join(''));
+    return told === null ? undefined : Number(told[1]);
+  }
+
+  test('is told of a copy when the other one lives, and so is the application', async () => {
+    const by = await takeOver(true);
+    expect(await comeBack('else', `superseded ${by}`)).toBe(by);
+    expect(forks).toEqual([by]);
+    expect(scene.messages()).toEqual(['a copy of an identity is in use']);
+  });
+
+  test('is told nothing when nobody has answered there, or it does not ask, or names something else', async () => {
+    const ghost = await takeOver(false);
+    expect(await comeBack(`superseded ${ghost}`)).toBeUndefined();
+    const by = await takeOver(true);
+    for (const cap of [
+      '',
+      'superseded',
+      `superseded ${by}0`,
+      `superseded -${by}`,
+      'superseded 1e3',
+      `Superseded ${by}`,
+    ]) {
+      expect(await comeBack(cap), cap).toBeUndefined();
+    }
+    expect(forks).toEqual([]);
+    expect(scene.messages()).toEqual([]);
+  });
+
+  test('is told of one of the last eight only', async () => {
+    const by = await takeOver(true);
+    for (let more = 0; more < 8; more++) await takeOver(true);
+    expect(await comeBack(`superseded ${by}`)).toBeUndefined();
+  });
+});
+
 describe('a link that has lived as long as it may', () => {
   test('is ended with a bye when no other has taken over', async () => {
     await scene.start({ limits: { maxLinkMs: 50, linkGraceMs: 50 } });

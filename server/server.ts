@@ -7,6 +7,7 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import {
+  toBase64url,
   unreachable,
   type AnyApp,
   type AppShape,
@@ -19,6 +20,7 @@ import {
 import type { Login } from './account.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
+import type { Forked } from './fork-watch.ts';
 import { Handlers } from './handlers.ts';
 import { BrowserFiles } from './http/browser-files.ts';
 import { intercept } from './http/intercept.ts';
@@ -27,6 +29,7 @@ import { StaticFiles } from './http/static-files.ts';
 import { WellKnown, type Discovery } from './http/well-known.ts';
 import { loadServerKey } from './key-file.ts';
 import type { LinkContext } from './link.ts';
+import type { LiveSession } from './live-session.ts';
 import { fingerprintOf, nodeCrypto } from './node-crypto.ts';
 import { parseOptions, type ServerOptions, type Settings } from './options.ts';
 import { Sessions } from './sessions.ts';
@@ -76,6 +79,7 @@ export class Server<A extends AppShape = AnyApp> {
   readonly #browserFiles: BrowserFiles;
   #state: State = { name: 'new' };
   #port = 0;
+  #publicKeys: readonly string[] = [];
   /** Stops listening to the store. */
   #forgetStore: (() => void) | undefined;
 
@@ -110,6 +114,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   on(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   on(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  on(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   on(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   on(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
@@ -123,6 +128,7 @@ export class Server<A extends AppShape = AnyApp> {
   ): () => void;
   once(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   once(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
+  once(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   once(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
   once(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {
@@ -141,6 +147,14 @@ export class Server<A extends AppShape = AnyApp> {
   /** Port that it listens on; 0 until it has started. */
   get port(): number {
     return this.#port;
+  }
+
+  /**
+   * The server's public keys in base64url: the one that signs, then the one that is announced. Pages can be built with
+   * them (`pins`). None until it has started.
+   */
+  get publicKeys(): readonly string[] {
+    return this.#publicKeys;
   }
 
   /** `port`, as the original package calls it. */
@@ -309,6 +323,8 @@ export class Server<A extends AppShape = AnyApp> {
         "the server's key was missing and a new one was made: clients that know the old key stay away",
       );
     }
+    const keys = other === undefined ? [serverKey] : [serverKey, other];
+    this.#publicKeys = keys.map(({ publicKey }) => toBase64url(publicKey));
     let behindAtMs = -Infinity;
     return {
       crypto: nodeCrypto,

@@ -11,6 +11,12 @@ export interface SessionLink {
   readonly address: readonly [ip: string, port: number];
   /** What the link speaks: messages are encoded for it when they are sent. */
   readonly codec: PayloadCodec;
+  /** Generation of the link that has superseded this client, which still owns its identity. */
+  readonly supersededBy: number | undefined;
+  /** Pings the client. */
+  probe(): void;
+  /** It has answered `probe`: somebody is there. */
+  readonly hasAnswered: boolean;
   /** Queues one envelope for the frame of this tick. Does nothing when the link is down. */
   send(envelope: DownEnvelope): void;
   /**

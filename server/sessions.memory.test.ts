@@ -31,6 +31,8 @@ class SilentLink implements SessionLink {
   readonly codec = jsonCodec;
   readonly isFirst = true;
   readonly isRenewing = false;
+  readonly supersededBy = undefined;
+  readonly hasAnswered = false;
   readonly generation: number;
   readonly #answered: () => void;
 
@@ -42,6 +44,7 @@ class SilentLink implements SessionLink {
     if (kind === 'answer') this.#answered();
     return true;
   }
+  probe(): void {}
   send(): void {}
   end(): void {}
   pause(): void {}

@@ -65,7 +65,7 @@ export class WebgramError extends Error {
   readonly received: boolean;
 
   constructor(code: ErrorCode, message: string, options: WebgramErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.received = options.received ?? false;

@@ -21,6 +21,7 @@ function left(name: string, { counter = 1, count = 0 } = {}): Unfinished {
   return {
     lock: `tab-${name}`,
     address: 'wss://server.example/',
+    demands: { pins: undefined, sealed: false },
     localID: 'me',
     attach: {
       kind: 'attach',

@@ -17,7 +17,9 @@ declare global {
 const { async, dataset } = document.currentScript as HTMLScriptElement;
 // The page's own scripts come after this one: what arrives before they listen would be lost.
 const start = async ? undefined : new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
-const client = 'manual' in dataset ? undefined : new Client(dataset['url'], { start });
+const pins = dataset['pins']?.split(' ');
+const options = { start, pins, sealed: 'sealed' in dataset };
+const client = 'manual' in dataset ? undefined : new Client(dataset['url'], options);
 const ready = Promise.resolve(client?.waitForHost());
 // Who does not ask is not told twice: the state says it as well.
 ready.catch(() => undefined);

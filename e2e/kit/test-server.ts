@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,6 +27,10 @@ export interface Stats {
 export interface TestServerOptions {
   /** Serve a copy of the plus-one page, which a test may change. */
   ownPage?: boolean;
+  /** Attributes of the script tag, in a copy of the page. */
+  attributes?: string;
+  /** Arguments of every start. */
+  flags?: readonly string[];
   /** How long a link may live, in ms. Default: the server's own. */
   maxLinkMs?: number;
   /**
@@ -53,13 +57,24 @@ export class TestServer {
   /** A database in a new folder; nothing runs yet. */
   static async prepare(options: TestServerOptions = {}): Promise<TestServer> {
     const server = new TestServer(await mkdtemp(path.join(tmpdir(), 'webgram-e2e-')), options);
-    if (options.ownPage) await cp(PAGE, server.root, { recursive: true });
+    const { ownPage, attributes } = options;
+    if (ownPage || attributes !== undefined) await cp(PAGE, server.root, { recursive: true });
+    if (attributes !== undefined) await server.tag(attributes);
     return server;
+  }
+
+  /** Gives the script tag of its own page other attributes. */
+  async tag(attributes: string): Promise<void> {
+    const html = await readFile(path.join(PAGE, 'index.html'), 'utf8');
+    const tag = '<script src="/.well-known/webgram/webgram.js"';
+    if (!html.includes(tag)) throw new Error('the page has no such tag');
+    await writeFile(path.join(this.root, 'index.html'), html.replace(tag, `${tag} ${attributes}`));
   }
 
   /** Folder of the page. */
   get root(): string {
-    return this.#options.ownPage ? path.join(this.folder, 'public') : PAGE;
+    const { ownPage, attributes } = this.#options;
+    return ownPage || attributes !== undefined ? path.join(this.folder, 'public') : PAGE;
   }
 
   get db(): string {
@@ -95,8 +110,8 @@ export class TestServer {
    */
   async start(more: readonly string[] = []): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const { maxLinkMs, command } = this.#options;
-    const flags = [...more, '--db', this.db, '--port', String(this.port)];
+    const { maxLinkMs, command, flags: always = [] } = this.#options;
+    const flags = [...always, ...more, '--db', this.db, '--port', String(this.port)];
     const page = ['--root', this.root];
     // The command line has no flag for it: such links are for tests alone.
     const program =

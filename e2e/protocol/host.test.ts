@@ -4,9 +4,12 @@ import type { ClientState, SessionActive } from '../../client/state.ts';
 import type { Client } from '../../client/client.ts';
 import type { Conn } from '../../server/conn.ts';
 import type { ServerOptions } from '../../server/options.ts';
+import type { Forked } from '../../server/fork-watch.ts';
+import type { LiveSession } from '../../server/live-session.ts';
 import { MemoryStore } from '../../server/store/memory-store.ts';
 import type { Store } from '../../server/store/store.ts';
 import { Scene } from '../../server/testing/scene.ts';
+import { turn } from '../../server/testing/until.ts';
 import { MemoryKeyStore } from '../../worker/host/key-store.ts';
 import type { Clock } from '../../worker/host/platform.ts';
 import { signingKeyOf } from '../../worker/host/web-crypto.ts';
@@ -279,9 +282,18 @@ test('revoked while the page is open: the page is told why, and what it had sent
   expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([2]);
 });
 
-describe('a copied profile', () => {
-  test('in use beside the original: both are told, each resumes after 5 s, and no message is lost', async () => {
+describe('an identity in two places', () => {
+  /** What `$forked` told at the server. */
+  let forks: [LiveSession, Forked][];
+
+  async function startWatched(): Promise<void> {
     await start();
+    forks = [];
+    scene.server.on('$forked', (...fork) => forks.push(fork));
+  }
+
+  test('a copied profile: both are told when they come back after 5 s, the server as well, and no message is lost', async () => {
+    await startWatched();
     const clocks = [new OffsetClock(), new OffsetClock()];
     browser.start({ platform: { clock: clocks[0]! } });
     const owner = browser.tab();
@@ -292,14 +304,31 @@ describe('a copied profile', () => {
       copy.start({ platform: { clock: clocks[1]! } });
       const thief = copy.tab();
       expect(await thief.waitForSession()).toMatchObject({ sessionID: 1 });
-      await expect.poll(() => owner.state).toMatchObject({ name: 'waiting', reason: 'forked' });
-      expect(seen.notices).toEqual(['WEBGRAM_FORKED']);
+      expect(await thief.ask('who')).toEqual([1, null]);
+      await expect.poll(() => owner.state).toMatchObject({ name: 'waiting', reason: 'superseded' });
       const { retryAtMs } = owner.state as ClientState & { name: 'waiting' };
       expect(retryAtMs - Date.now()).toBeGreaterThan(4_000);
+      expect(seen.notices).toEqual([]);
       const ask = owner.with({ timeoutMs: 4_000 }).ask('who');
+      const seenByThief = watch(thief);
       clocks[0]!.skip(5_100);
       expect(await ask).toEqual([1, null]);
-      await expect.poll(() => thief.state).toMatchObject({ name: 'waiting', reason: 'forked' });
+      await expect.poll(() => seen.notices).toEqual(['WEBGRAM_FORKED']);
+      expect(forks).toMatchObject([[{ sessionID: 1 }, {}]]);
+      const [, { address, generation, other }] = forks[0]!;
+      expect(generation).toBeGreaterThan(other.generation);
+      expect([address[0], other.address[0]]).toEqual([conn.address[0], conn.address[0]]);
+      expect(address[1]).not.toBe(other.address[1]);
+      expect(scene.messages('warn')).toEqual(['a copy of an identity is in use']);
+
+      await expect.poll(() => thief.state).toMatchObject({ name: 'waiting', reason: 'superseded' });
+      clocks[1]!.skip(5_100);
+      await expect.poll(() => seenByThief.notices).toEqual(['WEBGRAM_FORKED']);
+      // The second time the owner need not ask.
+      await expect.poll(() => owner.state).toMatchObject({ name: 'waiting', reason: 'forked' });
+      expect(seen.notices).toEqual(['WEBGRAM_FORKED', 'WEBGRAM_FORKED']);
+      clocks[0]!.skip(10_100);
+      await expect.poll(() => forks.length).toBe(3);
 
       // The owner logs in, and the copy has nothing any more.
       await owner.ask('login', 'alice');
@@ -310,6 +339,60 @@ describe('a copied profile', () => {
     } finally {
       copy.close();
     }
+  });
+
+  test('the copy is told of also when it was there for a moment only', async () => {
+    await startWatched();
+    const clock = new OffsetClock();
+    browser.start({ platform: { clock } });
+    const owner = browser.tab();
+    await owner.waitForSession();
+    const seen = watch(owner);
+    const copy = new NodeBrowser(scene.server.address, await copyOf(browser.disk));
+    copy.start();
+    const thief = copy.tab();
+    for (let times = 0; times < 2; times++) expect(await thief.ask('who')).toEqual([1, null]);
+    copy.close();
+    await expect.poll(() => owner.state).toMatchObject({ reason: 'superseded' });
+    clock.skip(5_100);
+    await expect.poll(() => seen.notices).toEqual(['WEBGRAM_FORKED']);
+    expect(forks).toHaveLength(1);
+  });
+
+  test('the last proof of a host that has died is no copy: nobody is told, and the next host comes back', async () => {
+    await startWatched();
+    const sent: (() => void)[] = [];
+    let isHeld = false;
+    browser.start({
+      socket: (socket) => {
+        const send = socket.send.bind(socket);
+        // What a host sends is on its way for long.
+        socket.send = (data) => (isHeld ? void sent.push(() => send(data)) : send(data));
+        return socket;
+      },
+    });
+    await browser.tab().waitForSession();
+    isHeld = true;
+    for (const socket of browser.sockets) socket.terminate();
+    await expect.poll(() => sent.length).toBeGreaterThan(0);
+    // It dies; its socket is there until the proof has come.
+    const ghosts = [...browser.sockets];
+    for (const ghost of ghosts) ghost.onmessage = ghost.onclose = null;
+
+    const clock = new OffsetClock();
+    browser.start({ platform: { clock } });
+    const tab = browser.tab();
+    await tab.waitForSession();
+    const seen = watch(tab);
+    for (const deliver of sent.splice(0)) deliver();
+    await expect.poll(() => tab.state).toMatchObject({ name: 'waiting', reason: 'superseded' });
+    for (const ghost of ghosts) ghost.terminate();
+    clock.skip(5_100);
+    expect(await tab.ask('who')).toEqual([1, null]);
+    await turn();
+    expect(seen.notices).toEqual([]);
+    expect(forks).toEqual([]);
+    expect(scene.messages()).toEqual([]);
   });
 });
 
@@ -336,4 +419,67 @@ test('a store that was exchanged: another identity beside, and the old one is ba
   expect(await tab.ask('who')).toEqual([1, 'alice']);
   expect(tab.identity).toMatchObject({ account: 'alice' });
   expect((await browser.identities()).map(({ sessionID }) => sessionID)).toEqual([1, 1]);
+});
+
+describe('pages that ask for encrypted frames', () => {
+  /** Subprotocols that were offered, and what went up. */
+  let wire: { offers: string[]; ups: (string | Uint8Array)[] };
+
+  function startRecorded(): void {
+    // The host of the test before may still say goodbye.
+    const own: typeof wire = { offers: [], ups: [] };
+    wire = own;
+    browser.start({
+      socket: (socket) => {
+        const send = socket.send.bind(socket);
+        socket.send = (data) => {
+          if (own.ups.push(data) === 1) own.offers.push(socket.protocol);
+          send(data);
+        };
+        return socket;
+      },
+    });
+  }
+
+  test('get them from a server that is configured for it, and so do the others of the browser', async () => {
+    await start({ sealed: true });
+    startRecorded();
+    const tab = browser.tab({ sealed: true });
+    expect(await tab.ask('login', 'alice').then(() => tab.ask('who'))).toEqual([1, 'alice']);
+    expect(wire.offers).toEqual(['webgram.2.json.sealed']);
+    const other = browser.tab();
+    expect(await other.ask('who')).toEqual([1, 'alice']);
+    const frames = wire.ups.filter((data) => typeof data !== 'string');
+    expect(frames.length).toBeGreaterThan(3);
+    expect(Buffer.concat(frames).toString('latin1')).not.toMatch(/who|login|alice/);
+    const texts = wire.ups.filter((data) => typeof data === 'string');
+    for (const text of texts) expect(text).toMatch(/^\["session-(create|resume)"/);
+  });
+
+  test('send nothing to a server that is not', async () => {
+    await start();
+    startRecorded();
+    const tab = browser.tab({ sealed: true });
+    await expect.poll(() => tab.state).toMatchObject({ name: 'waiting' });
+    expect(wire.ups).toEqual([]);
+    expect(await scene.store.nextSessionID()).toBe(1);
+  });
+
+  test('end a link that is readable before anything of theirs goes over it', async () => {
+    await start();
+    startRecorded();
+    const readable = browser.tab();
+    await readable.waitForSession();
+    const sent = wire.ups.length;
+    const tab = browser.tab({ sealed: true });
+    const answer = tab
+      .with({ timeoutMs: Infinity })
+      .ask('who')
+      .catch(() => undefined);
+    await expect.poll(() => tab.state).toMatchObject({ name: 'waiting' });
+    await expect.poll(() => readable.state).toMatchObject({ name: 'waiting' });
+    expect(wire.ups.slice(sent).map(String).join()).not.toContain('who');
+    tab.close();
+    await answer;
+  });
 });

@@ -38,10 +38,11 @@ function endOf(
         schedule: (flush) => {
           setImmediate(flush);
         },
-        sealed: server === sealedServer,
       },
+      sealed: server === sealedServer,
       identify: async () => ({
         key,
+        caps: [],
         intent:
           sessionID === undefined ? { kind: 'create', fromClient: null } : { kind: 'resume', sessionID },
       }),

@@ -22,7 +22,7 @@ test('a page that comes back from the back-forward cache goes on where it was @c
     // It has been loaded before.
     await page.goBack({ waitUntil: 'commit' });
     expect(await askEach(page, 'count', 1)).toEqual([3 + round]);
-    expect(await page.evaluate(() => 'wasKept' in globalThis && globalThis.wasKept)).toBe(true);
+    expect(await page.evaluate(() => Reflect.get(globalThis, 'wasKept') as unknown)).toBe(true);
     await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
   }
   expect(await sessionIDOf(page)).toBe(1);

@@ -32,6 +32,7 @@ const FLAGS = {
   backups: { type: 'string' },
   repair: { type: 'boolean' },
   'accept-loss': { type: 'boolean' },
+  sealed: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -53,6 +54,7 @@ Serves sessions over WebSocket. app.js is: export default (server) => { ... }
   --key ./sessions.key   KEY_FILE         file of the server's key, which can
                                           itself be in WEBGRAM_SERVER_KEY
   --backups ./backups    BACKUPS          kill -USR2 puts a copy there
+  --sealed               SEALED           encrypt frames (data-sealed on pages)
   --repair               rebuilds a damaged store from what can be read
   --accept-loss          goes on without what a damaged store has lost
   --trusted-proxy 10.0.0.0/8  TRUSTED_PROXIES  take its X-Forwarded-*
@@ -109,6 +111,8 @@ export function parseCommand(args: readonly string[], environment: NodeJS.Proces
   const accept =
     values['accept-older-store'] ?? parseSwitch(environment['ACCEPT_OLDER_STORE'], 'ACCEPT_OLDER_STORE');
   if (accept !== undefined) options.acceptOlderStore = accept;
+  const sealed = values.sealed ?? parseSwitch(environment['SEALED'], 'SEALED');
+  if (sealed !== undefined) options.sealed = sealed;
   if (values.repair === true) options.repair = true;
   if (values['accept-loss'] === true) options.acceptLoss = true;
   return { name: 'serve', app, options, ...defined('backups', text(values.backups, 'BACKUPS')) };

@@ -41,6 +41,7 @@ async function serve({ app, options, backups }: Command & { name: 'serve' }): Pr
   console.log(
     `sessions are in ${db}, ${keyFile === undefined ? `the key in ${SERVER_KEY_VARIABLE}` : `the server's key in ${keyFile}`}`,
   );
+  console.log(`its public key, for pages that pin it, is ${server.publicKeys.join(' then ')}`);
   if (backups !== undefined) process.on('SIGUSR2', () => void backUp(server, backups));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     // Once: the second signal ends the process at once.

@@ -176,8 +176,12 @@ export class TestLink {
   }
 
   /** Makes a proof without sending it. */
-  prove(key: NodeSigningKey, intent: Intent): Promise<{ proof: string; keys: LinkKeys }> {
-    return this.#handshake.prove(key, intent);
+  prove(
+    key: NodeSigningKey,
+    intent: Intent,
+    caps: readonly string[] = [],
+  ): Promise<{ proof: string; keys: LinkKeys }> {
+    return this.#handshake.prove(key, intent, caps);
   }
 
   /** Sends anything. */
@@ -186,11 +190,15 @@ export class TestLink {
   }
 
   /** Creates a session, or resumes the one of the identity. `early` travels in the same flight. */
-  async enter(identity: TestIdentity, early: readonly UpEnvelope[] = []): Promise<Answer> {
+  async enter(
+    identity: TestIdentity,
+    early: readonly UpEnvelope[] = [],
+    caps: readonly string[] = [],
+  ): Promise<Answer> {
     const { sessionID } = identity;
     const intent: Intent =
       sessionID === undefined ? { kind: 'create', fromClient: null } : { kind: 'resume', sessionID };
-    const { proof, keys } = await this.prove(identity.key, intent);
+    const { proof, keys } = await this.prove(identity.key, intent, caps);
     this.sendRaw(proof);
     this.seal(keys);
     for (const envelope of early) this.send(envelope);

@@ -2,7 +2,7 @@ import { AskError, WebgramError, type WireError } from '../errors.ts';
 
 export interface AskOptions {
   /** How long to wait for the answer while active, in ms. Default 10 s. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   signal?: AbortSignal;
 }
 

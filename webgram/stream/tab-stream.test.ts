@@ -18,7 +18,6 @@ function setUp(limits = DEFAULT_LIMITS) {
     message: tell('message'),
     volatile: tell('volatile'),
     ask: tell('ask'),
-    cancel: tell('cancel'),
     answered: tell('answered'),
     attached: tell('attached'),
     drained: tell('drained'),

@@ -30,8 +30,6 @@ export interface TabStreamListener {
   volatile(type: string, args: unknown[]): void;
   /** The server asks; answer with `answer(asked, …)`. */
   ask(asked: Position, type: string, args: unknown[]): void;
-  /** The server no longer waits for that answer. */
-  cancel(asked: Position): void;
   answered(asked: number, error: WireError | null, value: unknown): void;
   /** The server has taken the stream up on this link. */
   attached(outcome: Outcome): void;
@@ -160,7 +158,6 @@ export class TabStream {
     if (!this.#attached) return;
     switch (envelope.kind) {
       case 'ack':
-        if (!('com' in envelope)) return;
         this.#committed = envelope.com ?? this.#committed;
         this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
         this.#acknowledge(envelope.ack);
@@ -171,7 +168,7 @@ export class TabStream {
         this.#take(envelope);
         return;
       case 'cancel':
-        this.#listener.cancel(envelope.asked);
+        // The answer comes too late, which harms nobody.
         return;
       case 'volatile':
         this.#listener.volatile(envelope.type, envelope.args);

@@ -40,6 +40,7 @@ class PortTab {
       address: 'wss://server.example/',
       fresh: false,
       fromClient: null,
+      demands: { pins: undefined, sealed: false },
     });
     return tab;
   }

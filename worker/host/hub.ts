@@ -11,7 +11,7 @@ import type { PortLike } from './tab-port.ts';
 import type { Unfinished } from './unfinished.ts';
 
 /** Which identity a tab wants. */
-type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient'>;
+type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands'>;
 
 /**
  * The host: holds the identities of one browser profile and one link for each that is in use, and lets every tab speak
@@ -88,9 +88,9 @@ export class Hub {
   }
 
   /** Finishes what a host before this one has left. */
-  adopt({ lock, address, localID, attach, ups }: Unfinished): void {
+  adopt({ lock, address, demands, localID, attach, ups }: Unfinished): void {
     const copy = StreamCopy.of(attach, lock, ups, localID);
-    this.#identityLink({ address, fresh: false, fromClient: null }).adopt(copy);
+    this.#identityLink({ address, demands, fresh: false, fromClient: null }).adopt(copy);
   }
 
   /** Says goodbye to every server and closes. */
@@ -142,11 +142,15 @@ export class Hub {
     older.close();
   }
 
-  #identityLink({ address, fresh, fromClient }: Wish): IdentityLink {
+  #identityLink({ address, demands, fresh, fromClient }: Wish): IdentityLink {
     const active = this.#activeAt.get(address);
-    if (active !== undefined && !fresh) return active;
+    if (active !== undefined && !fresh) {
+      active.demand(demands);
+      return active;
+    }
     const identityLink: IdentityLink = new IdentityLink({
       address,
+      demands,
       keyring: this.#keyring(address),
       fresh,
       fromClient,

@@ -18,7 +18,7 @@ import type { Keyring } from './keyring.ts';
 import { Link, reasonOf } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
-import type { HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
+import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
@@ -46,6 +46,7 @@ export type Standing = 'alone' | 'among others' | 'lost';
 export interface IdentityLinkOptions {
   /** Normalised. */
   address: string;
+  demands: Demands;
   keyring: Keyring;
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
@@ -83,6 +84,7 @@ export class IdentityLink {
   readonly address: string;
   readonly #options: IdentityLinkOptions;
   readonly #tabs: Tabs;
+  #demands: Demands;
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
@@ -98,8 +100,10 @@ export class IdentityLink {
   #acceptedKey: Bytes | undefined;
   /** What this link tells of the session in the place of the server's reason. */
   #linkReason: OutcomeReason | undefined;
-  /** How often a copy of the identity has taken the session over lately. */
+  /** How often a stranger has taken the session over lately: a copy of the identity, or a host that has died. */
   #forks = 0;
+  /** Told to the server with the next proof. */
+  #supersededBy: number | undefined;
   #lingerMs = LINGER_MS;
   #cancelRetry: () => void = () => undefined;
   #cancelSuccession: () => void = () => undefined;
@@ -108,10 +112,23 @@ export class IdentityLink {
   constructor(options: IdentityLinkOptions) {
     this.#options = options;
     this.address = options.address;
+    this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
     this.#tabs = new Tabs(() => {
       this.#restIfUnused();
     });
+  }
+
+  /** Another page has demands as well: links that were opened without them are not for it. */
+  demand({ pins, sealed }: Demands): void {
+    const before = this.#demands;
+    this.#demands = { pins: pins ?? before.pins, sealed: sealed || before.sealed };
+    if (JSON.stringify(this.#demands) === JSON.stringify(before)) return;
+    this.#dropSuccessor();
+    this.#current?.link.bye('closed');
+    this.#unlink();
+    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume', nowMs: this.#nowMs() });
+    this.#openIfWanted();
   }
 
   /** A tab says hello: it learns at once how things stand. */
@@ -144,6 +161,7 @@ export class IdentityLink {
     return this.#tabs.departed(going).map(({ lock, attach, oldest, ups, localID }) => ({
       lock,
       address: this.address,
+      demands: this.#demands,
       localID,
       attach: { ...attach, oldest },
       ups,
@@ -171,7 +189,8 @@ export class IdentityLink {
 
   /** The application accepts the server's key that was refused at the last try. */
   acceptServerKey(): void {
-    if (this.#refusedKey === undefined) return;
+    // The application has said itself which keys there are.
+    if (this.#refusedKey === undefined || this.#demands.pins !== undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
     this.#apply({ name: 'retry', nowMs: this.#nowMs() });
@@ -225,6 +244,7 @@ export class IdentityLink {
       number: nextLink(),
       address,
       fromPlatform: platform,
+      sealed: this.#demands.sealed === true,
       limits,
       identify: (hello) => this.#identify(attempt, hello),
       opened: () => {
@@ -276,7 +296,8 @@ export class IdentityLink {
       sessionID === null
         ? ({ kind: 'create', fromClient } as const)
         : ({ kind: 'resume', sessionID } as const);
-    return { key, intent };
+    const by = this.#supersededBy;
+    return { key, intent, caps: by === undefined ? [] : [`superseded ${by}`] };
   }
 
   async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
@@ -297,6 +318,8 @@ export class IdentityLink {
     const { keyring, platform } = this.#options;
     const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
+    const demanded = this.#demands.pins;
+    if (demanded !== undefined) return demanded.includes(toBase64url(serverKey));
     const pins = await keyring.pins();
     if (pins.length === 0 || pins.some(isServerKey)) return true;
     if (this.#acceptedKey !== undefined && isServerKey(this.#acceptedKey)) return true;
@@ -324,7 +347,7 @@ export class IdentityLink {
     this.#identity = identity;
     this.#trial = undefined;
     this.#linkReason = this.#acceptedKey === undefined ? undefined : 'server-key-changed';
-    this.#acceptedKey = undefined;
+    this.#acceptedKey = this.#supersededBy = undefined;
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
     void this.#options.keyring.confirm(identity, key, ok.sessionID, pins).then(() => {
@@ -383,6 +406,9 @@ export class IdentityLink {
         void keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
+      case 'forked':
+        if (this.#forks === 1) this.#tellOfFork();
+        break;
       default:
       // Of a later version, or nothing that concerns us.
     }
@@ -431,7 +457,7 @@ export class IdentityLink {
         break;
       case 'superseded':
         // Mostly by our own successor.
-        if (!this.#adoptSuccessor()) void this.#superseded();
+        if (!this.#adoptSuccessor()) void this.#superseded(args[0]);
         break;
       default: {
         const hintMs = typeof args[0] === 'number' ? Math.min(Math.max(args[0], 0), MAX_HINT_MS) : 0;
@@ -492,7 +518,8 @@ export class IdentityLink {
     }
   }
 
-  async #superseded(): Promise<void> {
+  /** @param by Generation of the link that has taken the session over. */
+  async #superseded(by: unknown): Promise<void> {
     const state = this.#state;
     const standing = await this.#options.standing?.();
     if (this.#state !== state) return;
@@ -508,12 +535,17 @@ export class IdentityLink {
     }
     const wasLong = state.name === 'active' && this.#nowMs() - state.sinceMs > FORKED_MAX_MS;
     this.#forks = wasLong ? 1 : this.#forks + 1;
-    this.#tabs.tell({
-      kind: 'notice',
-      code: 'WEBGRAM_FORKED',
-      message: 'a copy of this identity is in use',
-    });
-    this.#wait('forked', Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS));
+    if (typeof by === 'number') this.#supersededBy = by;
+    // The first time it may be the last proof of a host that has died: the server knows whether the other one lives.
+    const isCertain = this.#forks > 1;
+    if (isCertain) this.#tellOfFork();
+    const waitMs = Math.min(FORKED_RETRY_MS * 2 ** (this.#forks - 1), FORKED_MAX_MS);
+    this.#wait(isCertain ? 'forked' : 'superseded', waitMs);
+  }
+
+  #tellOfFork(): void {
+    const message = 'a copy of this identity is in use';
+    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
   }
 
   // ---- states

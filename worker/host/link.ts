@@ -43,17 +43,16 @@ export interface LinkOptions {
   /** Never given to another link of this host. */
   number: number;
   address: string;
-  fromPlatform: Pick<
-    HostPlatform,
-    'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule' | 'codecs' | 'sealed'
-  >;
+  fromPlatform: Pick<HostPlatform, 'openSocket' | 'origin' | 'crypto' | 'clock' | 'schedule' | 'codecs'>;
+  /** Offers only subprotocols whose frames are encrypted. */
+  sealed: boolean;
   limits: Limits;
   /**
    * Chooses who the client is at this server.
    *
    * @throws to send nothing at all.
    */
-  identify: (hello: Hello) => Promise<{ key: SigningKey; intent: Intent }>;
+  identify: (hello: Hello) => Promise<{ key: SigningKey; intent: Intent; caps: readonly string[] }>;
   /** `send` can be called. */
   opened: () => void;
   /** The link is as old as it may get: it lives until another one has taken over, or the server ends it. */
@@ -104,11 +103,11 @@ export class Link {
 
   /** Opens the socket. @throws when the platform refuses the address. */
   constructor(options: LinkOptions) {
-    const { fromPlatform, limits, address } = options;
+    const { fromPlatform, limits, address, sealed } = options;
     this.number = options.number;
     this.#options = options;
     this.#codecs = fromPlatform.codecs ?? [jsonCodec];
-    this.#offer = subprotocolsOf(this.#codecs, fromPlatform.sealed ?? false);
+    this.#offer = subprotocolsOf(this.#codecs, sealed);
     const socket = fromPlatform.openSocket(address, [...this.#offer]);
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
@@ -251,11 +250,11 @@ export class Link {
     const { limits, identify, fromPlatform } = this.#options;
     const waiting: UpEnvelope[] = [];
     this.#state = { name: 'connecting' };
-    const { key, intent } = await identify(hello);
+    const { key, intent, caps } = await identify(hello);
     if (this.#isOver) return;
     this.#state = { name: 'proving', waiting };
     this.#options.opened();
-    const { proof, keys } = await handshake.prove(key, intent);
+    const { proof, keys } = await handshake.prove(key, intent, caps);
     if (this.#isOver) return;
     const writer = new FrameWriter({
       key: keys.send,

@@ -56,8 +56,6 @@ export interface HostPlatform {
   schedule: (flush: () => void) => void;
   /** How payloads are encoded, best first. Default: JSON, which is the smallest to carry along. */
   codecs?: readonly PayloadCodec[];
-  /** Offers only subprotocols whose frames are encrypted; the server must be configured for it as well. Default false. */
-  sealed?: boolean;
   /** Default: those of the protocol. */
   limits?: Partial<Limits>;
 }

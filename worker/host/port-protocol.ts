@@ -5,7 +5,7 @@ import type { ErrorCode, TabDown, TabUp } from 'webgram';
  *
  * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
  */
-export const PORT_PROTOCOL = 1;
+export const PORT_PROTOCOL = 2;
 
 /** How far the host has come with the link of the tab's identity. Final: `denied`. */
 export type LinkState =
@@ -25,6 +25,14 @@ export interface IdentityInfo {
   storage: 'persistent' | 'memory';
 }
 
+/** What a page demands of every link that carries its messages. It holds for all tabs that share the link. */
+export interface Demands {
+  /** The only public keys of the server that are spoken to, in base64url. Those that were given last hold. */
+  pins?: readonly string[] | undefined;
+  /** Frames are encrypted: from the first tab on that demands it. */
+  sealed?: boolean | undefined;
+}
+
 export type TabToHost =
   /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
   | {
@@ -38,6 +46,7 @@ export type TabToHost =
       fresh: boolean;
       /** Passed to the server when a session is created. */
       fromClient: Record<string, unknown> | null;
+      demands: Demands;
     }
   /**
    * One envelope of the tab's stream, for the link of that number; 0 while the tab knows of none. The host

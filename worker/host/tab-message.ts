@@ -1,6 +1,6 @@
 import { parseUp, toWire } from 'webgram';
 import type { TabUp, UpEnvelope } from 'webgram';
-import type { TabToHost } from './port-protocol.ts';
+import type { Demands, TabToHost } from './port-protocol.ts';
 
 /** Longest address or lock name, in UTF-16 units. */
 const MAX_TEXT_LENGTH = 2_048;
@@ -23,7 +23,7 @@ export function parseTabMessage(data: unknown): TabToHost | undefined {
 function parse(data: Record<string, unknown>): TabToHost | undefined {
   switch (data['kind']) {
     case 'hello': {
-      const { protocol, build, lock, address, fresh, fromClient } = data;
+      const { protocol, build, lock, address, fresh, fromClient, demands } = data;
       const isHello =
         typeof protocol === 'number' &&
         isText(build) &&
@@ -33,7 +33,10 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
         (fromClient === null || isRecord(fromClient));
       const normal = isHello ? normalAddress(address) : undefined;
       if (!isHello || normal === undefined) return undefined;
-      return { kind: 'hello', protocol, build, lock, address: normal, fresh, fromClient };
+      return {
+        ...{ kind: 'hello', protocol, build, lock, address: normal, fresh, fromClient },
+        demands: parseDemands(demands),
+      };
     }
     case 'up': {
       const { link, envelope } = data;
@@ -48,6 +51,12 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
     default:
       return undefined;
   }
+}
+
+/** What is no key matches none, so that a mistake locks out and never in. */
+export function parseDemands(data: unknown): Demands {
+  const { pins, sealed } = data as Record<keyof Demands, unknown>;
+  return { pins: pins === undefined ? pins : [pins].flat().map(String), sealed: !!sealed };
 }
 
 /** @throws {WebgramError} `WEBGRAM_BAD_FRAME` */
@@ -81,7 +90,7 @@ function normalAddress(address: string): string | undefined {
   return url.href;
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

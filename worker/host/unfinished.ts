@@ -1,5 +1,6 @@
 import type { TabAttach, NumberedUp } from './stream-copy.ts';
-import { parseTabMessage } from './tab-message.ts';
+import type { Demands } from './port-protocol.ts';
+import { isRecord, parseDemands, parseTabMessage } from './tab-message.ts';
 
 /** What a host still had to finish for a tab that has gone, as the next host of the same browser can take it over. */
 export interface Unfinished {
@@ -7,6 +8,8 @@ export interface Unfinished {
   lock: string;
   /** WebSocket address of the server. */
   address: string;
+  /** Of the pages that the link was for. */
+  demands: Demands;
   /** The identity in whose session the server has taken the stream up, if it has. */
   localID: string | undefined;
   attach: TabAttach;
@@ -20,18 +23,18 @@ export function parseUnfinished(data: unknown): Unfinished[] {
 }
 
 function parseOne(data: unknown): Unfinished | undefined {
-  if (typeof data !== 'object' || data === null) return undefined;
-  const { lock, address, localID, attach, ups } = data as Record<string, unknown>;
+  if (!isRecord(data)) return undefined;
+  const { lock, address, demands, localID, attach, ups } = data;
   if (typeof lock !== 'string' || typeof address !== 'string') return undefined;
   if (localID !== undefined && typeof localID !== 'string') return undefined;
   const attachUp = parseUp(attach);
-  if (attachUp?.kind !== 'attach' || !Array.isArray(ups)) return undefined;
+  if (attachUp?.kind !== 'attach' || !Array.isArray(ups) || !isRecord(demands)) return undefined;
   const numbered: NumberedUp[] = [];
   for (const up of ups.map(parseUp)) {
     if (up === undefined || !('seq' in up)) return undefined;
     numbered.push(up);
   }
-  return { lock, address, localID, attach: attachUp, ups: numbered };
+  return { lock, address, demands: parseDemands(demands), localID, attach: attachUp, ups: numbered };
 }
 
 function parseUp(envelope: unknown) {

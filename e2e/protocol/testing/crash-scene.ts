@@ -17,19 +17,26 @@ import { NodeBrowser } from './node-browser.ts';
 /** Who dies. */
 export type Side = 'host' | 'server' | 'both';
 
+/** When somebody dies: at the step of that name. */
+export interface Death {
+  step: string;
+  side: Side;
+}
+
 /**
  * Counts the steps of a run, and lets one side die at one of them. What comes next on that side never happens; what it
  * has done before stays on its disk or on its way.
  */
 export class Steps {
+  /** Each is told apart by how often its like was there before: the order of what happens at once can differ. */
   readonly names: string[] = [];
-  /** When and who; `undefined`: nobody dies. */
-  readonly death: { at: number; side: Side } | undefined;
+  /** `undefined`: nobody dies. */
+  readonly death: Death | undefined;
   readonly died: Promise<Side>;
   #isArmed = false;
   #kill!: (side: Side) => void;
 
-  constructor(death?: { at: number; side: Side }) {
+  constructor(death?: Death) {
     this.death = death;
     this.died = new Promise((resolve) => (this.#kill = resolve));
   }
@@ -44,8 +51,10 @@ export class Steps {
 
   reach(name: string, onDeath: (side: Side) => void): void {
     if (!this.#isArmed) return;
-    this.names.push(name);
-    if (this.names.length - 1 !== this.death?.at) return;
+    const count = this.names.filter((other) => other.startsWith(`${name} #`)).length + 1;
+    const step = `${name} #${count}`;
+    this.names.push(step);
+    if (step !== this.death?.step) return;
     onDeath(this.death.side);
     this.#kill(this.death.side);
   }

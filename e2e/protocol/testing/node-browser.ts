@@ -1,5 +1,5 @@
 import { WebSocket } from 'ws';
-import { Client } from '../../../client/client.ts';
+import { Client, type ClientOptions } from '../../../client/client.ts';
 import type { TabEnvironment } from '../../../client/environment.ts';
 import type { Hub } from '../../../worker/host/hub.ts';
 import {
@@ -67,8 +67,8 @@ export class NodeBrowser {
   }
 
   /** A tab of its own. */
-  tab(): Client {
-    const client = new Client(this.address, {}, this.#environment());
+  tab(options: ClientOptions = {}): Client {
+    const client = new Client(this.address, options, this.#environment());
     this.clients.push(client);
     return client;
   }

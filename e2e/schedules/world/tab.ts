@@ -14,7 +14,6 @@ const ADDRESS = 'wss://server.example/';
 
 /** What a tab has of its browser. */
 interface TabBrowser {
-  readonly hosts: readonly Host[];
   readonly locks: Locks;
   /** Looks for the tab's host. */
   search(search: { tab: Tab; found: (port: Port) => void }): void;
@@ -63,9 +62,7 @@ export class Tab implements Actor {
       this.#gotSession(active);
     });
     client.on('$notice', ({ code, message }) => {
-      // The last proof of a host that has died may arrive after that of the next one, which takes it for a copy.
-      const hasGhost = code === 'WEBGRAM_FORKED' && browser.hosts.some((host) => !host.isAlive);
-      if (!hasGhost) ledger.failed(`${name} was told ${code}: ${message}`);
+      ledger.failed(`${name} was told ${code}: ${message}`);
     });
     client.on('$state', (state) => {
       if (state.name !== 'closed' && state.name !== 'denied') return;
