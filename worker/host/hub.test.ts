@@ -186,6 +186,38 @@ test('what a tab handed over without a link is finished for it as well', async (
   expect(await server.last.up('send')).toMatchObject({ type: 'hello', args: [1] });
 });
 
+test('a tab that goes between its attach and what it offers again behind it is finished for all the same', async () => {
+  server.isDown = true;
+  const tab = host.tab('a');
+  tab.attach(0);
+  tab.send(0, 1, 'first');
+  tab.send(0, 2, 'second');
+  await until(() => tab.state === 'waiting');
+  server.isDown = false;
+  host.clock.advance(30_000);
+  tab.attach(await tab.link());
+  tab.die();
+  const departed = await server.last.up('attach', ({ info }) => info.departed === true);
+  expect(departed).toMatchObject({ oldest: 1 });
+  await server.last.up('send', ({ seq }) => seq === 2);
+  const sends = server.last.ups.filter((up) => up.kind === 'send');
+  expect(sends.map(({ seq, type }) => [seq, type])).toEqual([
+    [1, 'first'],
+    [2, 'second'],
+  ]);
+});
+
+test('a tab that attaches again says what was acknowledged meanwhile', async () => {
+  const tab = host.tab('a');
+  tab.attach(0);
+  tab.send(0, 1);
+  tab.send(0, 2);
+  // An acknowledgement of another host's link has covered the first.
+  tab.attach(await tab.link(), { oldest: 2 });
+  tab.die();
+  expect(await server.last.up('attach', ({ info }) => info.departed === true)).toMatchObject({ oldest: 2 });
+});
+
 test('messages that come in after the death of their tab was noticed are finished too', async () => {
   const tab = host.tab('a');
   tab.attach(await tab.link());

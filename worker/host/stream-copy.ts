@@ -57,12 +57,12 @@ export class StreamCopy {
     return this.#acknowledged >= this.#last;
   }
 
-  /** Takes a later attach of the same tab; the tab offers its ups again behind it. */
+  /** Takes a later attach of the same tab. The tab offers its ups again behind it, unless it has gone by then. */
   attachAgain(attach: TabAttach): void {
     const timeMs = Math.max(attach.seen.timeMs, this.#attach.seen.timeMs);
     this.#attach = { ...attach, seen: { ...attach.seen, timeMs } };
-    this.#ups.clear();
     this.#last = Math.max(this.#last, attach.oldest - 1);
+    this.#acknowledge(attach.oldest - 1);
     this.refusal = undefined;
   }
 
