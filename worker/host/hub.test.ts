@@ -827,6 +827,30 @@ test('a copy of the identity is reported, and the wait doubles; a host that has 
   expect(late.of('state')).toEqual([]);
 });
 
+test('a proof that reaches the server later than that of the next link is no copy of the identity', async () => {
+  server.answers = false;
+  const tab = host.tab('a');
+  await until(() => server.connections.at(-1)?.proof !== undefined);
+  server.last.cut();
+  await until(() => tab.state === 'waiting');
+  server.answers = true;
+  host.clock.advance(500);
+  await tab.isActive();
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => tab.state === 'waiting');
+  expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'superseded' });
+  host.clock.advance(500);
+  await until(() => server.connections.length === 3);
+  await tab.isActive();
+  expect(tab.of('notice')).toEqual([]);
+
+  // The server takes no proof that late.
+  host.clock.advance(server.limits.handshakeTimeoutMs);
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [10] });
+  await until(() => tab.of('notice').length === 1);
+  expect(tab.of('notice')[0]).toMatchObject({ code: 'WEBGRAM_FORKED' });
+});
+
 test('a host that has lost the storage finishes first for tabs that have gone', async () => {
   const [tab, gone] = [host.tab('a'), host.tab('b')];
   gone.attach(await gone.link());
@@ -923,7 +947,7 @@ test('a link that breaks while the next one is on its way is followed by that on
   await tab.isActive();
   server.answers = false;
   await pass(60_000);
-  await until(() => server.last.proof !== undefined);
+  await until(() => server.connections.at(-1)?.proof !== undefined);
   server.connections[0]!.cut();
   await rest();
   expect(tab.links).toEqual([1, 2]);
