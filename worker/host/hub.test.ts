@@ -173,6 +173,35 @@ test('a stream is as old as what was heard behind its attaches, not as young as 
   expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 0 } });
 });
 
+test('a stream that the server has forgotten is not made young by its refusal', async () => {
+  const tab = host.tab('a');
+  const counter = tab.attach(await tab.link(), { seenMs: 5 });
+  tab.send(1, 1);
+  await server.last.up('send');
+  tab.die();
+  const { tab: number } = await server.last.up('attach', ({ info }) => info.departed === true);
+  const refusal = { kind: 'attached', tab: number, counter, received: 0, outcome: 'forgotten' } as const;
+  server.last.send({ ...refusal, life: 1, timeMs: 1_000, lineage: [] });
+  await rest();
+  // It was in the back-forward cache, and comes back over the port it had.
+  tab.attach(1, { seenMs: 5 });
+  const back = host.tab('a');
+  back.attach(await back.link(), { seenMs: 5 });
+  const again = await server.last.up('attach', (up) => up.tab !== number);
+  expect(again).toMatchObject({ tabID: tab.tabID, seen: { timeMs: 5 } });
+});
+
+test('nor by a session-ok before it is taken up', async () => {
+  const tab = host.tab('a');
+  tab.attach(await tab.link(), { seenMs: 5 });
+  await tab.isActive();
+  server.last.cut();
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(500);
+  tab.attach(await tab.link(1), { seenMs: 5 });
+  expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 5 } });
+});
+
 test('what a tab handed over without a link is finished for it as well', async () => {
   server.isDown = true;
   const tab = host.tab('a');

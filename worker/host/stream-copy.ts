@@ -87,8 +87,9 @@ export class StreamCopy {
     } else if (down.kind === 'send' || down.kind === 'ask' || down.kind === 'answer') {
       this.#acknowledge(down.ack);
     } else if (down.kind === 'attached' && down.counter === this.#attach.counter) {
-      this.heard(down.timeMs);
       this.refusal = typeof down.outcome === 'string' ? down.outcome : undefined;
+      // What the server has forgotten must not look young when its tab, which has not heard of that, comes back.
+      if (this.refusal === undefined) this.heard(down.timeMs);
     }
   }
 
