@@ -178,6 +178,8 @@ export class Application {
       } else {
         this.#ledger.isRepeated(id, run, known.run);
         counts = known.run;
+        // It commits all the same, and with it what others have left unsaved.
+        this.#ledger.durable.isSavedOutside = true;
       }
     });
     this.#ledger.mustBeDurable(id, counts, 'update() in a concurrent handler resolved');
