@@ -137,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'saves at once outside of handlers',
     changes: [
       {
-        from: 'if (run === undefined) return this.update(() => undefined);',
+        from: 'if (run === undefined || (now && run.isConcurrent)) return this.update(() => undefined);',
         to: `if (run === undefined) {
           this.#committer.want();
           const barrier = this.#committer.lastBarrier;
