@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { LineageEntry } from 'webgram';
 import { toDataRow } from './data-version.ts';
 import { changedKeys, type SessionData } from './session-data.ts';
 import type { SessionStream } from './session-stream.ts';
+import { randomTag } from './store/random-tag.ts';
 import type { Commit, Lineage, Store, StoredSession } from './store/store.ts';
 
 /** Lives that ended longer ago are left out of the lineage: no tab that old is taken up again. In ms. */
@@ -131,7 +131,7 @@ export class Committer {
     const commit: Commit = {
       sessionID: this.#sessionID,
       expectedTag: this.#tag,
-      tag: randomBytes(12).toString('base64url'),
+      tag: randomTag(),
       generation: this.#context.generation(),
       lineage: this.#lineage,
       streams: this.#takeStreams(),

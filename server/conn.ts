@@ -206,7 +206,11 @@ export class Conn<A extends AppShape = AnyApp> {
     return this.session.save(options);
   }
 
-  /** Runs a small transaction from anywhere: changes, save and sends take effect together. Resolves when durable. */
+  /**
+   * Runs a small transaction from anywhere: changes, save and sends take effect together. Resolves when durable.
+   *
+   * In a handler it is part of that handler, unless others are let in meanwhile; see `concurrent`.
+   */
   update(fn: (data: DataOf<A> & SystemData) => unknown): Promise<void> {
     return this.session.update(fn);
   }

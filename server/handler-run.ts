@@ -13,15 +13,24 @@ export class HandlerRun {
   /** Sends of a message handler are durable with its effects; those of `$session-active` listeners need not be. */
   readonly sendsCommit: boolean;
   hasEnded = false;
+  /** Others are let in while it waits: what it changes goes through the gate, by `update`. */
+  readonly isConcurrent: boolean;
 
   /** Brings the data back to what it was when the handler began, or when it last saved in its middle. */
   restore: () => void;
 
-  constructor(session: object, messageId: string | undefined, sendsCommit: boolean, restore: () => void) {
+  /** @param restore `undefined` for a concurrent one, which has nothing to bring back. */
+  constructor(
+    session: object,
+    messageId: string | undefined,
+    sendsCommit: boolean,
+    restore: (() => void) | undefined,
+  ) {
     this.session = session;
     this.messageId = messageId;
     this.sendsCommit = sendsCommit;
-    this.restore = restore;
+    this.isConcurrent = restore === undefined;
+    this.restore = restore ?? (() => undefined);
   }
 
   get signal(): AbortSignal {

@@ -6,9 +6,11 @@ const concurrentHandlers = new WeakSet<Listener>();
 /**
  * Lets other messages of the session in while this handler waits.
  *
- * What it sends, saves and answers takes effect when it has ended, as with any handler. What is lost: other
- * handlers see and change `sessionData` meanwhile, so a throw does not bring it back, and a later message may have
- * its effect first.
+ * What it sends and answers takes effect when it has ended, as with any handler. What is lost: other handlers change
+ * `sessionData` meanwhile, and a later message may have its effect first. So it can only read `sessionData`, and gets a
+ * `TypeError` when it changes it: `conn.update(fn)` makes the change when no handler is under way, and resolves when it
+ * is durable. That is a transaction of its own, which a later throw does not bring back; after a crash the handler runs
+ * again, and `conn.messageId` tells whether its change was made before.
  */
 export function concurrent<F extends Listener>(handler: F): F {
   const marked = ((...args: unknown[]) => handler(...args)) as F;

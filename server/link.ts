@@ -112,6 +112,7 @@ export class Link implements SessionLink {
   #hasAnswered = false;
   #isPaused = false;
   #heardMs = performance.now();
+  readonly #openedMs = this.#heardMs;
 
   constructor(context: LinkContext, { socket, address, proved }: LinkOptions) {
     this.#context = context;
@@ -317,8 +318,17 @@ export class Link implements SessionLink {
 
   // ---- the proof
 
+  /**
+   * The client still waits for the answer. It goes by the clock: a process that was stopped has its timers late, and an
+   * old proof would take the session over from the link that the client has opened since.
+   */
+  get #isAwaited(): boolean {
+    const { handshakeTimeoutMs } = this.#context.limits;
+    return this.#state.name === 'proving' && performance.now() - this.#openedMs <= handshakeTimeoutMs;
+  }
+
   async #prove(handshake: ServerHandshake, text: string): Promise<void> {
-    const admission = new Admission(this.#context, this.address[0], () => this.#state.name === 'proving');
+    const admission = new Admission(this.#context, this.address[0], () => this.#isAwaited);
     const verdict = await admission.decide(handshake, text);
     switch (verdict.name) {
       case 'accepted':
@@ -352,7 +362,7 @@ export class Link implements SessionLink {
     });
     const session = await sessions.open(sessionID);
     const state = this.#state;
-    if (state.name !== 'proving') return;
+    if (state.name !== 'proving' || !this.#isAwaited) return;
     if (!session.isLive) throw new WebgramError('WEBGRAM_CLOSED', 'the session ended while it was opened');
 
     // All at once from here on, so that nothing overtakes the answer and no frame the early ones.

@@ -587,8 +587,9 @@ describe('LiveSession', () => {
           go = resolve;
         });
         order.push('slow');
-        conn.sessionData['slow'] = true;
-        await conn.save();
+        await conn.update((data) => {
+          data['slow'] = true;
+        });
       }),
     );
     handlers.on('fast', () => {
@@ -607,6 +608,66 @@ describe('LiveSession', () => {
     await vi.waitFor(() => expect(store.commits).toBe(2));
     restart();
     expect((await link(2)).session.sessionData['slow']).toBe(true);
+  });
+
+  it('keeps what a concurrent handler has changed when another handler throws meanwhile', async () => {
+    const goOn = new Map<string, () => void>();
+    const wait = (what: string) => new Promise<void>((resolve) => goOn.set(what, resolve));
+    handlers.answer['share'] = concurrent(async (conn: Conn) => {
+      await wait('share');
+      const saving = conn.save({ now: true });
+      const updating = conn.update((data) => {
+        data['shared'] = true;
+      });
+      goOn.get('throw')!();
+      await Promise.all([saving, updating]);
+      return conn.sessionData['shared'];
+    });
+    handlers.answer['throw'] = async (conn: Conn) => {
+      conn.sessionData['half'] = true;
+      await wait('throw');
+      throw new AskError('thrown', 'on purpose');
+    };
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'share'));
+    session.receive(one, ask(1, 2, 'throw'));
+    await vi.waitFor(() => expect(goOn.size).toBe(2));
+    goOn.get('share')!();
+    expect((await one.until(({ asked }) => asked === 1)).at(-1)).toMatchObject({ body: [null, true] });
+    expect(session.sessionData).toEqual({ shared: true });
+    restart();
+    expect((await link(2)).session.sessionData).toEqual({ shared: true });
+  });
+
+  it('lets a concurrent handler read the data, and change it in an update only', async () => {
+    const errors: unknown[] = [];
+    const attempt = (change: () => void): void => {
+      try {
+        change();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    handlers.answer['fill'] = (conn: Conn) => {
+      conn.sessionData['list'] = [{ n: 1 }];
+      conn.sessionData['at'] = new Date(5);
+    };
+    handlers.answer['read'] = concurrent((conn: Conn) => {
+      const data = conn.sessionData as unknown as { list: { n: number }[]; at: Date; _sessionID: number };
+      attempt(() => (data.list[0]!.n = 2));
+      attempt(() => data.list.push({ n: 3 }));
+      attempt(() => Reflect.deleteProperty(data, 'list'));
+      return [data.list, data.at, data._sessionID, Object.keys(data)];
+    });
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'fill'));
+    session.receive(one, ask(1, 2, 'read'));
+    const [answer] = (await one.until(({ asked }) => asked === 2)).slice(-1);
+    expect(answer).toMatchObject({ body: [null, [[{ n: 1 }], new Date(5), 1, ['list', 'at']]] });
+    expect(errors).toEqual(Array.from({ length: 3 }, () => expect.any(TypeError)));
+    expect(session.sessionData['list']).toEqual([{ n: 1 }]);
   });
 
   it('refuses at once what no frame can hold, and the session goes on', async () => {

@@ -195,7 +195,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   }
 
   get sessionData(): DataOf<A> & SystemData {
-    return this.#data.object as DataOf<A> & SystemData;
+    const isShared = currentRun(this)?.isConcurrent === true;
+    return (isShared ? this.#data.readOnly : this.#data.object) as DataOf<A> & SystemData;
   }
 
   /** Whether it still serves: a session that has ended on this node is loaded anew. */
@@ -249,7 +250,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /** Makes `sessionData` last; see `Conn.save`. */
   save({ now = false }: SaveOptions = {}): Promise<void> {
     const run = currentRun(this);
-    if (run === undefined) return this.update(() => undefined);
+    if (run === undefined || (now && run.isConcurrent)) return this.update(() => undefined);
     run.wantsCommit = true;
     return now ? this.#runs.saveNow(run) : Promise.resolve();
   }
@@ -257,7 +258,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /** Runs a small transaction from anywhere; see `Conn.update`. */
   update(fn: (data: DataOf<A> & SystemData) => unknown): Promise<void> {
     const run = currentRun(this);
-    if (run !== undefined) {
+    if (run !== undefined && !run.isConcurrent) {
       run.wantsCommit = true;
       return Promise.resolve(fn(this.sessionData)).then(() => undefined);
     }

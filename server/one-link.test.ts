@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { CLOSE } from 'webgram';
+import { CLOSE, DEFAULT_LIMITS } from 'webgram';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { Scene } from './testing/scene.ts';
@@ -136,6 +136,24 @@ describe('a client that was superseded and comes back', () => {
     for (let more = 0; more < 8; more++) await takeOver(true);
     expect(await comeBack(`superseded ${by}`)).toBeUndefined();
   });
+});
+
+test('a proof that its client has given up does not take the session over, however late the timers are', async () => {
+  await scene.start();
+  const tab = await scene.tab(identity);
+  const late = await scene.connect();
+  const now = performance.now.bind(performance);
+  const { handshakeTimeoutMs } = DEFAULT_LIMITS;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + handshakeTimeoutMs + 1);
+  const claims = vi.spyOn(Sessions.prototype, 'claim');
+  const findKey = vi.spyOn(MemoryStore.prototype, 'findKey');
+  void late.enter(identity).catch(() => undefined);
+  await until(() => findKey.mock.results.length > 0);
+  await findKey.mock.results[0]!.value;
+  await turn();
+  expect(claims).not.toHaveBeenCalled();
+  clock.mockRestore();
+  expect(await tab.ask('incr', 1)).toBe(2);
 });
 
 describe('a link that has lived as long as it may', () => {

@@ -69,6 +69,12 @@ export class SessionData {
     return this.#object;
   }
 
+  /** The same, for those who must not change it: they get a `TypeError`. */
+  get readOnly(): Record<string, unknown> {
+    this.#wasRead = true;
+    return readOnly(this.#object);
+  }
+
   /** @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE`, naming the place. */
   encode(): string {
     return encodeJson({ ...this.#object });
@@ -125,6 +131,32 @@ export class SessionData {
       });
     }
   }
+}
+
+/** A view of an object, and of the plain objects and arrays in it, through which nothing can be changed. */
+function readOnly<T extends object>(target: T): T {
+  const refuse = (): never => {
+    throw new TypeError('a concurrent handler changes sessionData in conn.update(fn)');
+  };
+  return new Proxy(target, {
+    get: (object, key) => {
+      // Getters of the system's fields want the object itself.
+      const value: unknown = Reflect.get(object, key, object);
+      return isContainer(value) ? readOnly(value) : value;
+    },
+    set: refuse,
+    defineProperty: refuse,
+    deleteProperty: refuse,
+    setPrototypeOf: refuse,
+    preventExtensions: refuse,
+  });
+}
+
+/** What changes in place by assignment; the methods of others want the object itself. */
+function isContainer(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
 }
 
 /** The top-level keys in which two encoded objects differ. */

@@ -121,9 +121,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
       return;
     }
     const id = this.#messageID(stream, seq);
-    // A concurrent handler shares the data with others, so nobody can tell what of it to bring back.
-    const restore = handler.isConcurrent ? () => undefined : data.checkpoint();
-    const run = new HandlerRun(session, id, true, restore);
+    const run = new HandlerRun(session, id, true, handler.isConcurrent ? undefined : data.checkpoint());
     this.#runs.set(id, run);
     let result: unknown;
     try {

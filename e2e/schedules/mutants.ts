@@ -102,6 +102,14 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: 'changes data for a concurrent handler in the middle of another',
+    changes: [
+      { from: 'if (run !== undefined && !run.isConcurrent) {', to: 'if (run !== undefined) {' },
+      { from: 'const isShared = currentRun(this)?.isConcurrent === true;', to: 'const isShared = false;' },
+    ],
+    profile: { kinds: ['share', 'throw', 'pure'], waits: 2, tabs: 2 },
+  },
+  {
     name: 'sends what a handler sent that threw',
     changes: [{ from: 'run.sent.length = 0;', to: '' }],
   },
@@ -129,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'saves at once outside of handlers',
     changes: [
       {
-        from: 'if (run === undefined) return this.update(() => undefined);',
+        from: 'if (run === undefined || (now && run.isConcurrent)) return this.update(() => undefined);',
         to: `if (run === undefined) {
           this.#committer.want();
           const barrier = this.#committer.lastBarrier;

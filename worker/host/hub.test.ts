@@ -175,6 +175,35 @@ test('a stream is as old as what was heard behind its attaches, not as young as 
   expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 0 } });
 });
 
+test('a stream that the server has forgotten is not made young by its refusal', async () => {
+  const tab = host.tab('a');
+  const counter = tab.attach(await tab.link(), { seenMs: 5 });
+  tab.send(1, 1);
+  await server.last.up('send');
+  tab.die();
+  const { tab: number } = await server.last.up('attach', ({ info }) => info.departed === true);
+  const refusal = { kind: 'attached', tab: number, counter, received: 0, outcome: 'forgotten' } as const;
+  server.last.send({ ...refusal, life: 1, timeMs: 1_000, lineage: [] });
+  await rest();
+  // It was in the back-forward cache, and comes back over the port it had.
+  tab.attach(1, { seenMs: 5 });
+  const back = host.tab('a');
+  back.attach(await back.link(), { seenMs: 5 });
+  const again = await server.last.up('attach', (up) => up.tab !== number);
+  expect(again).toMatchObject({ tabID: tab.tabID, seen: { timeMs: 5 } });
+});
+
+test('nor by a session-ok before it is taken up', async () => {
+  const tab = host.tab('a');
+  tab.attach(await tab.link(), { seenMs: 5 });
+  await tab.isActive();
+  server.last.cut();
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(500);
+  tab.attach(await tab.link(1), { seenMs: 5 });
+  expect(await server.last.up('attach')).toMatchObject({ seen: { timeMs: 5 } });
+});
+
 test('what a tab handed over without a link is finished for it as well', async () => {
   server.isDown = true;
   const tab = host.tab('a');
@@ -186,6 +215,38 @@ test('what a tab handed over without a link is finished for it as well', async (
   host.clock.advance(30_000);
   await until(() => server.connections.length === 2);
   expect(await server.last.up('send')).toMatchObject({ type: 'hello', args: [1] });
+});
+
+test('a tab that goes between its attach and what it offers again behind it is finished for all the same', async () => {
+  server.isDown = true;
+  const tab = host.tab('a');
+  tab.attach(0);
+  tab.send(0, 1, 'first');
+  tab.send(0, 2, 'second');
+  await until(() => tab.state === 'waiting');
+  server.isDown = false;
+  host.clock.advance(30_000);
+  tab.attach(await tab.link());
+  tab.die();
+  const departed = await server.last.up('attach', ({ info }) => info.departed === true);
+  expect(departed).toMatchObject({ oldest: 1 });
+  await server.last.up('send', ({ seq }) => seq === 2);
+  const sends = server.last.ups.filter((up) => up.kind === 'send');
+  expect(sends.map(({ seq, type }) => [seq, type])).toEqual([
+    [1, 'first'],
+    [2, 'second'],
+  ]);
+});
+
+test('a tab that attaches again says what was acknowledged meanwhile', async () => {
+  const tab = host.tab('a');
+  tab.attach(0);
+  tab.send(0, 1);
+  tab.send(0, 2);
+  // An acknowledgement of another host's link has covered the first.
+  tab.attach(await tab.link(), { oldest: 2 });
+  tab.die();
+  expect(await server.last.up('attach', ({ info }) => info.departed === true)).toMatchObject({ oldest: 2 });
 });
 
 test('messages that come in after the death of their tab was noticed are finished too', async () => {
@@ -920,6 +981,33 @@ test('who takes over twice is reported without a word, and the wait doubles; a h
   expect(late.of('state')).toEqual([]);
 });
 
+test('a proof that reaches the server later than that of the next link is no copy of the identity', async () => {
+  server.answers = false;
+  const tab = host.tab('a');
+  await until(() => server.connections.at(-1)?.proof !== undefined);
+  server.last.cut();
+  await until(() => tab.state === 'waiting');
+  server.answers = true;
+  host.clock.advance(500);
+  await tab.isActive();
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => tab.state === 'waiting');
+  expect(tab.of('state').at(-1)?.state).toMatchObject({ reason: 'superseded' });
+  host.clock.advance(500);
+  await until(() => server.connections.length === 3);
+  await tab.isActive();
+  expect(server.last.proof).toMatchObject({ caps: [] });
+
+  // The server takes no proof that late.
+  host.clock.advance(server.limits.handshakeTimeoutMs);
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [10] });
+  await until(() => tab.state === 'waiting');
+  host.clock.advance(5_000);
+  await until(() => server.connections.length === 4);
+  await until(() => server.last.proof !== undefined);
+  expect(server.last.proof).toMatchObject({ caps: ['superseded 10'] });
+});
+
 test('a host that has lost the storage finishes first for tabs that have gone', async () => {
   const [tab, gone] = [host.tab('a'), host.tab('b')];
   gone.attach(await gone.link());
@@ -1016,7 +1104,7 @@ test('a link that breaks while the next one is on its way is followed by that on
   await tab.isActive();
   server.answers = false;
   await pass(60_000);
-  await until(() => server.last.proof !== undefined);
+  await until(() => server.connections.at(-1)?.proof !== undefined);
   server.connections[0]!.cut();
   await rest();
   expect(tab.links).toEqual([1, 2]);

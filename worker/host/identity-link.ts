@@ -71,6 +71,8 @@ interface Attempt {
   identity?: Identity;
   key?: SigningKey;
   renewal?: ClientRenewal;
+  /** The server has answered the proof. */
+  wasUp?: true;
 }
 
 /**
@@ -104,6 +106,8 @@ export class IdentityLink {
   #forks = 0;
   /** Told to the server with the next proof. */
   #supersededBy: number | undefined;
+  /** Until when a proof that was not answered may still reach the server, and take the session over there. */
+  #ghostUntilMs = 0;
   #lingerMs = LINGER_MS;
   #cancelRetry: () => void = () => undefined;
   #cancelSuccession: () => void = () => undefined;
@@ -344,6 +348,7 @@ export class IdentityLink {
       this.#current = attempt;
       this.#successor = undefined;
     }
+    attempt.wasUp = true;
     this.#identity = identity;
     this.#trial = undefined;
     this.#linkReason = this.#acceptedKey === undefined ? undefined : 'server-key-changed';
@@ -425,6 +430,9 @@ export class IdentityLink {
   // ---- how links end
 
   #down(attempt: Attempt, end: LinkEnd): void {
+    if (attempt.key && !attempt.wasUp) {
+      this.#ghostUntilMs = this.#nowMs() + this.#options.limits.handshakeTimeoutMs;
+    }
     if (attempt === this.#successor) {
       this.#successorDown(attempt, end);
       return;
@@ -528,8 +536,8 @@ export class IdentityLink {
       this.#restIfUnused();
       return;
     }
-    if (standing === 'among others') {
-      // Most likely by a host before this one, which has not yet heard that it is over.
+    if (standing === 'among others' || this.#nowMs() < this.#ghostUntilMs) {
+      // Most likely by a host before this one, which has not yet heard that it is over, or by a link before this one.
       this.#wait('superseded');
       return;
     }

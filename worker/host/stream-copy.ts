@@ -65,12 +65,12 @@ export class StreamCopy {
     return this.#acknowledged >= this.#last;
   }
 
-  /** Takes a later attach of the same tab; the tab offers its ups again behind it. */
+  /** Takes a later attach of the same tab. The tab offers its ups again behind it, unless it has gone by then. */
   attachAgain(attach: TabAttach): void {
     const timeMs = Math.max(attach.seen.timeMs, this.#attach.seen.timeMs);
     this.#attach = { ...attach, seen: { ...attach.seen, timeMs } };
-    this.#ups.clear();
     this.#last = Math.max(this.#last, attach.oldest - 1);
+    this.#acknowledge(attach.oldest - 1);
     this.refusal = undefined;
   }
 
@@ -95,8 +95,9 @@ export class StreamCopy {
     } else if (down.kind === 'send' || down.kind === 'ask' || down.kind === 'answer') {
       this.#acknowledge(down.ack);
     } else if (down.kind === 'attached' && down.counter === this.#attach.counter) {
-      this.heard(down.timeMs);
       this.refusal = typeof down.outcome === 'string' ? down.outcome : undefined;
+      // What the server has forgotten must not look young when its tab, which has not heard of that, comes back.
+      if (this.refusal === undefined) this.heard(down.timeMs);
     }
   }
 

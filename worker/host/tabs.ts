@@ -112,11 +112,15 @@ export class Tabs {
     this.#departures.unlinked();
   }
 
-  /** A server time was heard behind the attaches of these tabs. */
+  /**
+   * A server time was heard behind the attaches of these tabs. Whether the server takes them is not known yet, so only
+   * those become older by it that would seem to have no age.
+   */
   heard(timeMs: number): void {
     for (const { copy } of this.#tabs) {
       // One whose attach is still to come would seem to be as young as this.
-      if (copy !== undefined && this.#numbers.numberOf(copy.tabID) !== undefined) copy.heard(timeMs);
+      const isOnItsWay = copy !== undefined && this.#numbers.numberOf(copy.tabID) !== undefined;
+      if (isOnItsWay && copy.attach.seen.timeMs === 0) copy.heard(timeMs);
     }
   }
 

@@ -35,6 +35,9 @@ export class Application {
       handlers.answer[kind] = handle(kind);
     }
     handlers.answer['concurrent'] = concurrent(handle('concurrent'));
+    handlers.answer['share'] = concurrent((conn: Conn, id: string, tab: string, waits: number) =>
+      this.#share(conn, id, tab, waits),
+    );
     for (const kind of ['fire', 'tell'] as const) handlers.on(kind, handle(kind));
     handlers.on('$closed', (conn: Conn) => {
       this.#labels.delete(conn);
@@ -156,6 +159,31 @@ export class Application {
         void conn.save();
         throw new AskError('thrown', 'as it should');
     }
+  }
+
+  /** A concurrent handler, and the small transaction that it makes unless an earlier run has. */
+  async #share(conn: Conn, id: string, tab: string, waits: number): Promise<unknown> {
+    this.#labels.set(conn, tab);
+    const session = conn.session as unknown as LiveSession;
+    const run = this.#ledger.begin(id, 'share');
+    await this.#pause(id, waits, () => undefined);
+    let counts = run;
+    await conn.update((shared): void => {
+      const data = this.#open(session, shared as unknown as Partial<Data>);
+      const known = data.log.find((entry) => entry.id === id);
+      if (known === undefined) {
+        data.count += 1;
+        this.#write(session, data, id, run, false);
+        this.#left.set(session, textOf(data));
+      } else {
+        this.#ledger.isRepeated(id, run, known.run);
+        counts = known.run;
+        // It commits all the same, and with it what others have left unsaved.
+        this.#ledger.durable.isSavedOutside = true;
+      }
+    });
+    this.#ledger.mustBeDurable(id, counts, 'update() in a concurrent handler resolved');
+    return this.#pause(id, waits, () => ({ id, run: counts }));
   }
 
   /** @returns The data, as the handler before has left it. */

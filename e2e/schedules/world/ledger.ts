@@ -106,9 +106,15 @@ export class Ledger {
     if (earlier >= run) this.failed(`${id}: run ${run} found the entry of run ${earlier}`);
   }
 
+  /**
+   * A run sends notes. One that goes on for an earlier one sends them in its name: which of the two counts is not known
+   * here, and a tab that only one of them has sent to need not get any.
+   */
   noted(id: string, run: number, to: readonly string[]): void {
     const notes = this.#notes.get(id) ?? [];
-    this.#notes.set(id, [...notes.filter((note) => note.run !== run), { run, to }]);
+    const before = notes.find((note) => note.run === run);
+    const both = before === undefined ? to : to.filter((tab) => before.to.includes(tab));
+    this.#notes.set(id, [...notes.filter((note) => note !== before), { run, to: both }]);
   }
 
   /** The tabs that the counting run of a message has sent a note. */

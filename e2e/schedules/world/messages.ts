@@ -12,6 +12,7 @@
  * | tell | no | the same |
  * | throw | yes | changes the data, saves, sends, and throws |
  * | concurrent | yes | sends notes, and lets others in while it waits |
+ * | share | yes | lets others in while it waits, and changes the data in an update, once |
  */
 export const KINDS = [
   'save',
@@ -23,13 +24,14 @@ export const KINDS = [
   'tell',
   'throw',
   'concurrent',
+  'share',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** Kinds that nobody answers. */
 const FIRED: ReadonlySet<Kind> = new Set(['fire', 'tell']);
 /** Kinds that leave an entry in the saved data. */
-const SAVING: ReadonlySet<Kind> = new Set(['save', 'fire', 'now']);
+const SAVING: ReadonlySet<Kind> = new Set(['save', 'fire', 'now', 'share']);
 
 export const isAsked = (kind: Kind): boolean => !FIRED.has(kind);
 export const isSaving = (kind: Kind): boolean => SAVING.has(kind);

@@ -5,25 +5,38 @@ import type { KeyMaker } from '../../../worker/host/key-proof.ts';
 import type { Actor } from './actor.ts';
 
 /*
- * Handshake and frames are the real ones, with real SHA-256, HKDF and HMAC. Only the elliptic curve is a toy: a signature
- * is a hash that everybody could make, a shared secret is a hash of both public keys. With the curve a schedule would
- * take several times as long. Who can forge what is the business of e2e/protocol and server/forgeries.test.ts.
+ * Handshake and frames are the real ones; what they are made of is a toy: a hash of 53 bits that is spread over 32 bytes,
+ * a MAC that is a hash, a signature that everybody could make, a shared secret that is a hash of both public keys. With
+ * the real ones a schedule would take several times as long. Who can forge what is the business of e2e/protocol and
+ * server/forgeries.test.ts.
  */
 
 const HASH_BYTES = 32;
 
-function hash(...parts: Uint8Array[]): Bytes {
-  return nodeCrypto.sha256(concat(...parts)) as Bytes;
+/** @returns Bytes that nobody expects to meet again for other parts. */
+function hash(length: number, ...parts: readonly Uint8Array[]): Bytes {
+  // cyrb53, then what spreads its two halves.
+  let [a, b] = [0xdeadbeef, 0x41c6ce57];
+  for (const part of parts) {
+    a = Math.imul(a ^ part.length, 2_654_435_761);
+    for (let i = 0; i < part.length; i++) {
+      a = Math.imul(a ^ part[i]!, 2_654_435_761);
+      b = Math.imul(b ^ part[i]!, 1_597_334_677);
+    }
+  }
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 4) {
+    a = Math.imul(a ^ (a >>> 16) ^ b, 2_246_822_507) + at;
+    b = Math.imul(b ^ (b >>> 13) ^ a, 3_266_489_909);
+    const word = a ^ (b >>> 11);
+    for (let i = 0; i < 4 && at + i < length; i++) bytes[at + i] = word >>> (8 * i);
+  }
+  return bytes;
 }
 
 /** @returns Bytes that depend on the actor and on how many it has asked for, and on nothing else. */
 export function randomBytes(actor: Actor, length: number): Bytes {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += HASH_BYTES) {
-    const block = hash(utf8(`${actor.name} ${actor.randoms++}`));
-    bytes.set(block.subarray(0, Math.min(HASH_BYTES, length - at)), at);
-  }
-  return bytes;
+  return hash(length, utf8(`${actor.name} ${actor.randoms++}`));
 }
 
 /** A point by its looks. */
@@ -34,7 +47,7 @@ function point(actor: Actor): Bytes {
 }
 
 function signature(publicKey: Bytes, data: Bytes): Bytes {
-  const half = hash(publicKey, data);
+  const half = hash(HASH_BYTES, publicKey, data);
   return concat(half, half);
 }
 
@@ -52,13 +65,16 @@ export function toyCrypto(actor: Actor): Crypto {
   return {
     ...nodeCrypto,
     randomBytes: (length) => randomBytes(actor, length),
+    sha256: (data) => hash(HASH_BYTES, data),
+    hkdf: (ikm, salt, info, length) => hash(length, ikm, salt, info),
+    macKey: (key) => ({ mac: (data) => hash(HASH_BYTES, key, data) }),
     generateEphemeral: (): EphemeralKey => {
       const publicKey = point(actor);
       return {
         publicKey,
         deriveSecret: (peer) => {
           const both = [publicKey, peer].sort((a, b) => Buffer.compare(a, b));
-          return hash(...both);
+          return hash(HASH_BYTES, ...both);
         },
       };
     },

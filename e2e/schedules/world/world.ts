@@ -221,7 +221,8 @@ export class World {
     const last = new Map<string, number>();
     for (const { id } of this.ledger.durable.data.log) {
       const message = this.ledger.message(id);
-      if (message === undefined || this.ledger.mayBeForgotten(id)) continue;
+      // Others of its tab may come before a concurrent one.
+      if (message === undefined || message.kind === 'share' || this.ledger.mayBeForgotten(id)) continue;
       if ((last.get(message.tab) ?? 0) > message.n) this.ledger.failed(`out of order in the data: ${id}`);
       last.set(message.tab, message.n);
     }

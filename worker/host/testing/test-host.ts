@@ -110,14 +110,14 @@ export class TestTab {
   }
 
   /** Attaches as a tab's stream does. @returns The attach's counter. */
-  attach(link: number, { oldest = 1, tabID = this.tabID } = {}): number {
+  attach(link: number, { oldest = 1, tabID = this.tabID, seenMs = 0 } = {}): number {
     this.up(link, {
       kind: 'attach',
       tabID,
       counter: ++this.#counter,
       received: { life: 0, n: 0 },
       oldest,
-      seen: { timeMs: 0, life: 0, commit: 0 },
+      seen: { timeMs: seenMs, life: 0, commit: 0 },
       info: {},
     });
     return this.#counter;
