@@ -141,11 +141,17 @@ export class SessionStream {
     this.isDirty = true;
   }
 
-  /** Numbers and keeps a message until its commit is confirmed and the tab has acknowledged it. */
+  /**
+   * Numbers and keeps a message until its commit is confirmed and the tab has acknowledged it.
+   *
+   * @param message Its own from now on: not copied.
+   */
   push(message: Sent, life: number, barrier: number): Position {
     this.#lastDown += 1;
     const at = { life, n: this.#lastDown };
-    this.outbox.add(at, { ...message, barrier }, message.body.bytes);
+    const held = message as Held;
+    held.barrier = barrier;
+    this.outbox.add(at, held, held.body.bytes);
     this.isDirty = true;
     return at;
   }
