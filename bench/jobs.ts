@@ -100,7 +100,7 @@ export function makeJobs(scale: number): Job[] {
       ],
     },
     asks('asks, 32 bytes, 1 in flight', 4_000, 1, 32, 0.6),
-    asks('asks, 32 bytes, 64 in flight', 25_000, 64, 32, 2),
+    asks('asks, 32 bytes, 64 in flight', 40_000, 64, 32, 2),
     asks('asks, 1 KiB, 1 in flight', 4_000, 1, 1_024),
     asks('asks, 1 KiB, 64 in flight', 16_000, 64, 1_024, 1.2),
     asks('asks, 16 KiB, 1 in flight', 2_000, 1, 16_384),

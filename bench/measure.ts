@@ -28,6 +28,9 @@ export interface MeasureOptions {
 /** How long after its sessions have gone a server may take to forget them, in ms. */
 const FORGET_MS = 15_000;
 
+/** Rounds before those that count, for the compilers. */
+const WARM_ROUNDS = 3;
+
 /** Server on one core and load on the other; `undefined` where that cannot be arranged. */
 const CAN_PIN = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
 
@@ -80,8 +83,9 @@ async function measureRates(job: Job, options: MeasureOptions): Promise<Measured
   const pairs = job.subjects.map((subject) => new Pair(subject, options));
   try {
     await Promise.all(pairs.map((pair) => pair.start()));
-    // The first round is for the compilers.
-    for (const pair of pairs) await pair.run(pair.subject.load);
+    for (const pair of pairs) {
+      for (let round = 0; round < WARM_ROUNDS; round += 1) await pair.run(pair.subject.load);
+    }
     const all = pairs.map(({ subject }) => nothingOf(subject));
     for (let round = 0; round < options.rounds; round += 1) {
       for (const i of turns(pairs.length, round)) {

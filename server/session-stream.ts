@@ -4,6 +4,7 @@ import {
   Inbox,
   isCovered,
   Outbox,
+  START,
   utf8Length,
   WebgramError,
   type EncodedBody,
@@ -81,6 +82,8 @@ export class SessionStream {
 
   /** Number of the last down of the present life. */
   #lastDown = 0;
+  /** What the tab has said last that it has received. */
+  #acknowledged: Position = START;
   /** How many of the outbox have left over this attachment. */
   #left = 0;
   /** Handled watermarks, each to be acknowledged once its commit is confirmed. */
@@ -135,6 +138,9 @@ export class SessionStream {
   }
 
   acknowledge(received: Position): void {
+    // All that comes in one frame says the same.
+    if (received.life === this.#acknowledged.life && received.n === this.#acknowledged.n) return;
+    this.#acknowledged = received;
     const count = this.outbox.acknowledge(received);
     if (count === 0) return;
     this.#left = Math.max(0, this.#left - count);
