@@ -1,38 +1,49 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { jsonCodec } from 'webgram';
-import { Scene } from './testing/scene.ts';
+import { WebSocket } from 'ws';
+import { NodeSigningKey } from './node-crypto.ts';
+import { Server } from './server.ts';
+import { MemoryStore } from './store/memory-store.ts';
+import { TestLink } from './testing/test-client.ts';
 
-const scene = new Scene();
+const http = createServer();
+const server = new Server({ server: http, store: new MemoryStore(), manualStart: true });
 
-afterEach(() => scene.close());
-
-test('the 101 and the hello come in one piece', async () => {
-  const { port } = await scene.start({ hostname: '127.0.0.1' });
-  const socket = connect(port, '127.0.0.1');
-  const lines = [
-    'GET / HTTP/1.1',
-    `Host: 127.0.0.1:${port}`,
-    'Connection: Upgrade',
-    'Upgrade: websocket',
-    'Sec-WebSocket-Version: 13',
-    'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-    `Sec-WebSocket-Protocol: ${jsonCodec.subprotocol}`,
-  ];
-  socket.write(`${lines.join('\r\n')}\r\n\r\n`);
-  const [first] = (await once(socket, 'data')) as [Buffer];
-  socket.destroy();
-  expect(first.toString('latin1')).toMatch(/^HTTP\/1\.1 101 [^]*\["hello",/);
+afterEach(async () => {
+  await server.close();
+  http.close();
 });
 
-test('the answer to a proof and what the session says first come in one piece', async () => {
-  await scene.start();
-  const link = await scene.connect();
-  const pieces: string[] = [];
-  const { _socket: raw } = link.socket as unknown as { _socket: Socket };
-  raw.on('data', (piece: Buffer) => pieces.push(piece.toString('latin1')));
-  await link.enter(scene.identity());
-  expect(pieces).toHaveLength(1);
-  expect(pieces[0]).toMatch(/\["session-ok",[^]*\[11,"profile"/);
+/** Counts the times that a socket asks the system to write. */
+function countWrites(socket: Socket): () => number {
+  let count = 0;
+  const { _write, _writev } = socket;
+  socket._write = (...args) => {
+    count += 1;
+    _write.apply(socket, args);
+  };
+  socket._writev = (...args) => {
+    count += 1;
+    _writev!.apply(socket, args);
+  };
+  return () => count;
+}
+
+test('the 101 goes out with the hello, and the answer to the proof with what the session says first', async () => {
+  const connected = once(http, 'connection') as Promise<[Socket]>;
+  let writes = (): number => 0;
+  void connected.then(([socket]) => {
+    writes = countWrites(socket);
+  });
+  await once(http.listen(0, '127.0.0.1'), 'listening');
+  await server.start();
+  const { port } = http.address() as AddressInfo;
+  const link = await TestLink.open({ address: `ws://127.0.0.1:${port}/`, WebSocket });
+  expect(writes()).toBe(1);
+  await link.enter({ key: NodeSigningKey.generate() });
+  await expect.poll(() => link.profiles).toHaveLength(1);
+  expect(writes()).toBe(2);
+  link.socket.terminate();
 });
