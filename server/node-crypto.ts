@@ -12,7 +12,6 @@ import {
   sign,
   timingSafeEqual,
   verify,
-  type ECDH,
   type JsonWebKey,
   type KeyObject,
 } from 'node:crypto';
@@ -182,39 +181,18 @@ class NodeSealKey implements SealKey {
   }
 }
 
-/** With keys that nobody has seen: to make such an object is as dear as to make a key. */
-const unused: ECDH[] = [];
-const MAX_UNUSED = 64;
-
 class NodeEphemeralKey implements EphemeralKey {
   readonly publicKey: Bytes;
-  #ecdh: ECDH | undefined;
+  readonly #ecdh = createECDH('prime256v1');
 
   constructor() {
-    this.#ecdh = unused.pop() ?? newECDH();
-    this.publicKey = view(this.#ecdh.getPublicKey());
+    this.publicKey = view(this.#ecdh.generateKeys());
   }
 
-  /** To be called once. */
   deriveSecret(peer: Uint8Array): Bytes {
     if (!isUncompressed(peer)) throw new RangeError('a point must be uncompressed, 65 bytes');
-    const ecdh = this.#ecdh;
-    if (ecdh === undefined) throw new TypeError('an ephemeral key is good for one secret');
-    this.#ecdh = undefined;
-    const secret = view(ecdh.computeSecret(peer));
-    // At once, so that the key that was used is nowhere any more.
-    if (unused.length < MAX_UNUSED) {
-      ecdh.generateKeys();
-      unused.push(ecdh);
-    }
-    return secret;
+    return view(this.#ecdh.computeSecret(peer));
   }
-}
-
-function newECDH(): ECDH {
-  const ecdh = createECDH('prime256v1');
-  ecdh.generateKeys();
-  return ecdh;
 }
 
 /** An ECDSA P-256 key that can be written down: the server's key, or the identity of a client in Node. */
