@@ -35,12 +35,12 @@ const PUT: ServerSpec = { kind: 'put' };
 /** Bytes of data that a durable ask saves, about. */
 const SAVED_BYTES = 100;
 
-/** @param scale Of the number of operations; 1 is what makes a round about a second long. */
+/** @param scale Of the number of operations; 1 is what makes a round about half a second long, so that the subjects take turns often. */
 export function makeJobs(scale: number): Job[] {
   const times = (count: number): number => Math.max(1, Math.round(count * scale));
   const connect = (resume: boolean): LoadSpec => ({
     kind: 'connect',
-    count: times(1_000),
+    count: times(500),
     inFlight: 64,
     resume,
   });
@@ -99,24 +99,24 @@ export function makeJobs(scale: number): Job[] {
         { name: 'socket.io', server: SOCKET_IO, load: connect(true) },
       ],
     },
-    asks('asks, 32 bytes, 1 in flight', 8_000, 1, 32, 0.6),
-    asks('asks, 32 bytes, 64 in flight', 60_000, 64, 32, 2),
-    asks('asks, 1 KiB, 1 in flight', 8_000, 1, 1_024),
-    asks('asks, 1 KiB, 64 in flight', 40_000, 64, 1_024, 1.2),
-    asks('asks, 16 KiB, 1 in flight', 4_000, 1, 16_384),
-    asks('asks, 16 KiB, 64 in flight', 8_000, 64, 16_384, 0.3),
+    asks('asks, 32 bytes, 1 in flight', 4_000, 1, 32, 0.6),
+    asks('asks, 32 bytes, 64 in flight', 40_000, 64, 32, 2),
+    asks('asks, 1 KiB, 1 in flight', 4_000, 1, 1_024),
+    asks('asks, 1 KiB, 64 in flight', 16_000, 64, 1_024, 1.2),
+    asks('asks, 16 KiB, 1 in flight', 2_000, 1, 16_384),
+    asks('asks, 16 KiB, 64 in flight', 4_000, 64, 16_384, 0.3),
     {
       name: 'durable asks, 1 in flight',
       groups: ['durable'],
       kind: 'rate',
       floor: 'ws',
       subjects: [
-        { name: 'ws', server: WS, load: ask(8_000, 1) },
-        { name: 'synced put', server: PUT, load: { kind: 'put', count: times(2_000), bytes: SAVED_BYTES } },
+        { name: 'ws', server: WS, load: ask(4_000, 1) },
+        { name: 'synced put', server: PUT, load: { kind: 'put', count: times(1_000), bytes: SAVED_BYTES } },
         {
           name: 'webgram',
           server: WEBGRAM,
-          load: ask(2_000, 1, 32, 'count'),
+          load: ask(1_000, 1, 32, 'count'),
           goal: atLeast('synced put', 1 / 1.2),
         },
       ],
@@ -127,13 +127,13 @@ export function makeJobs(scale: number): Job[] {
       kind: 'rate',
       floor: 'ws',
       subjects: [
-        { name: 'ws', server: WS, load: ask(60_000, 64) },
-        { name: 'webgram', server: WEBGRAM, load: ask(20_000, 64, 32, 'count'), goal: atLeast('ws', 0.3) },
-        { name: 'webgram, 64 sessions', server: WEBGRAM, load: ask(10_000, 1, 32, 'count', 64) },
+        { name: 'ws', server: WS, load: ask(25_000, 64) },
+        { name: 'webgram', server: WEBGRAM, load: ask(8_000, 64, 32, 'count'), goal: atLeast('ws', 0.3) },
+        { name: 'webgram, 64 sessions', server: WEBGRAM, load: ask(5_000, 1, 32, 'count', 64) },
         {
           name: 'webgram, 64 sessions, a sync each',
           server: EACH_COMMIT,
-          load: ask(3_000, 1, 32, 'count', 64),
+          load: ask(2_000, 1, 32, 'count', 64),
         },
       ],
     },

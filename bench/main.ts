@@ -18,7 +18,7 @@ export async function main(argv: string[], { root, code }: { root: string; code:
     args: argv,
     allowPositionals: true,
     options: {
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '11' },
       scale: { type: 'string', default: '1' },
       profile: { type: 'boolean', default: false },
     },
@@ -39,7 +39,7 @@ export async function main(argv: string[], { root, code }: { root: string; code:
     const subjects = await measure(job, { code, rounds, profiles });
     measured.push({ job: job.name, subjects });
     console.log(`\n${job.name}\n${table(job, subjects)}`);
-    if (profiles !== undefined) console.log(await costsOf(profiles));
+    if (profiles !== undefined && job.kind === 'rate') console.log(await costsOf(profiles));
   }
   await mkdir(results, { recursive: true });
   const [cpu] = cpus();
@@ -59,7 +59,7 @@ function table(job: Job, subjects: readonly Measured[]): string {
   const head =
     job.kind === 'memory'
       ? ['', 'RSS each, KiB', 'x floor', 'heap left, B', 'goal']
-      : ['', 'per second', 'x floor', 'server CPU, us', 'x floor', 'load CPU, us', 'goal'];
+      : ['', 'per second', 'x floor', 'server CPU, us', 'x floor', 'load CPU, us', 'x floor', 'goal'];
   const rows = subjects.map((one, i) => {
     const goal = goalOf(job.subjects[i]!.goal, one, subjects);
     if (job.kind === 'memory') {
@@ -67,7 +67,7 @@ function table(job: Job, subjects: readonly Measured[]): string {
       return [
         one.name,
         formatSpread(spreadOf(kib)),
-        formatNumber(ratios(one.rss, floor.rss).median),
+        formatSpread(ratios(one.rss, floor.rss)),
         formatSpread(spreadOf(one.left)),
         goal,
       ];
@@ -75,10 +75,11 @@ function table(job: Job, subjects: readonly Measured[]): string {
     return [
       one.name,
       formatSpread(spreadOf(one.rates)),
-      formatNumber(ratios(one.rates, floor.rates).median),
+      formatSpread(ratios(one.rates, floor.rates)),
       formatSpread(spreadOf(one.cpu)),
-      formatNumber(ratios(one.cpu, floor.cpu).median),
+      formatSpread(ratios(one.cpu, floor.cpu)),
       formatNumber(spreadOf(one.loadCpu).median),
+      formatNumber(ratios(one.loadCpu, floor.loadCpu).median),
       goal,
     ];
   });

@@ -28,6 +28,9 @@ export interface MeasureOptions {
 /** How long after its sessions have gone a server may take to forget them, in ms. */
 const FORGET_MS = 15_000;
 
+/** Rounds before those that count, for the compilers. */
+const WARM_ROUNDS = 3;
+
 /** Server on one core and load on the other; `undefined` where that cannot be arranged. */
 const CAN_PIN = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
 
@@ -37,16 +40,10 @@ class Pair {
   readonly load: Peer;
   port = 0;
 
-  constructor(subject: Subject, { code, profiles }: MeasureOptions) {
+  constructor(subject: Subject, { code }: MeasureOptions) {
     this.subject = subject;
-    const profile =
-      profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}/${nameOf(subject)}`];
     const core = (n: number): number | undefined => (CAN_PIN ? n : undefined);
-    this.server = new Peer({
-      file: `${code}/server.mjs`,
-      core: core(0),
-      nodeArgs: ['--expose-gc', ...profile],
-    });
+    this.server = new Peer({ file: `${code}/server.mjs`, core: core(0), nodeArgs: ['--expose-gc'] });
     this.load = new Peer({ file: `${code}/load.mjs`, core: core(1) });
   }
 
@@ -86,18 +83,33 @@ async function measureRates(job: Job, options: MeasureOptions): Promise<Measured
   const pairs = job.subjects.map((subject) => new Pair(subject, options));
   try {
     await Promise.all(pairs.map((pair) => pair.start()));
-    // The first round is for the compilers.
-    for (const pair of pairs) await pair.run(pair.subject.load);
+    for (const pair of pairs) {
+      for (let round = 0; round < WARM_ROUNDS; round += 1) await pair.run(pair.subject.load);
+    }
     const all = pairs.map(({ subject }) => nothingOf(subject));
     for (let round = 0; round < options.rounds; round += 1) {
-      for (const [i, pair] of pairs.entries()) {
-        note(all[i]!, await pair.run(pair.subject.load));
+      for (const i of turns(pairs.length, round)) {
+        note(all[i]!, await pairs[i]!.run(pairs[i]!.subject.load));
       }
     }
+    if (options.profiles !== undefined) for (const pair of pairs) await profile(pair, options.profiles);
     return all;
   } finally {
     await Promise.all(pairs.map((pair) => pair.stop()));
   }
+}
+
+/** Who goes after whom changes from round to round. */
+function turns(count: number, round: number): number[] {
+  return Array.from({ length: count }, (_, n) => (n + round) % count);
+}
+
+/** A round of its own: to be watched takes time. */
+async function profile({ server, load, subject, port }: Pair, folder: string): Promise<void> {
+  if (subject.load.kind === 'put') return;
+  await server.ask({ kind: 'profile' });
+  await load.ask({ kind: 'run', server: subject.server, port, load: subject.load });
+  await server.ask({ kind: 'profiled', file: `${folder}/${nameOf(subject)}.cpuprofile` });
 }
 
 /** A process that has held many does not give its memory back, so each round has processes of its own. */

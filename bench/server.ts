@@ -1,5 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { Session } from 'node:inspector/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -36,6 +37,10 @@ serve<ToServer>(
         return memory();
       case 'put':
         return put(message.count, message.bytes);
+      case 'profile':
+        return beginProfile();
+      case 'profiled':
+        return endProfile(message.file);
     }
   },
   async () => {
@@ -153,6 +158,22 @@ async function put(count: number, bytes: number): Promise<Done> {
   const { user, system } = process.cpuUsage(before);
   await db.close();
   return { operations: count, seconds, microseconds: user + system };
+}
+
+let inspector: Session | undefined;
+
+async function beginProfile(): Promise<void> {
+  inspector = new Session();
+  inspector.connect();
+  await inspector.post('Profiler.enable');
+  await inspector.post('Profiler.start');
+}
+
+async function endProfile(file: string): Promise<void> {
+  const { profile } = await inspector!.post('Profiler.stop');
+  inspector!.disconnect();
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, JSON.stringify(profile));
 }
 
 async function makeFolder(): Promise<string> {

@@ -33,6 +33,10 @@ export type ToServer =
   | { kind: 'cpu' }
   | { kind: 'memory' }
   | { kind: 'put'; count: number; bytes: number }
+  /** Notes from now on what the time is spent on. */
+  | { kind: 'profile' }
+  /** Writes that to a file, and notes no more. */
+  | { kind: 'profiled'; file: string }
   | { kind: 'stop' };
 
 /** CPU time of the process so far, in microseconds, user and system. */

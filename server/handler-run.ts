@@ -4,10 +4,12 @@ import type { SessionStream, Sent } from './session-stream.ts';
 /** What one handler has asked for so far; takes effect at its end, or not at all. */
 export class HandlerRun {
   /** The session whose handler it is. */
-  readonly session: object;
-  /** The same on every run of one message. */
-  readonly messageId: string | undefined;
-  readonly #controller = new AbortController();
+  readonly session: { readonly sessionID: number };
+  /** The message that it handles; `undefined` when it handles none. */
+  readonly message: { readonly stream: SessionStream; readonly seq: number } | undefined;
+  /** Made when somebody asks for its signal: it is dearer than all the rest of a run. */
+  #controller: AbortController | undefined;
+  #aborted: Error | undefined;
   readonly sent: { stream: SessionStream; message: Sent }[] = [];
   wantsCommit = false;
   /** Sends of a message handler are durable with its effects; those of `$session-active` listeners need not be. */
@@ -21,25 +23,35 @@ export class HandlerRun {
 
   /** @param restore `undefined` for a concurrent one, which has nothing to bring back. */
   constructor(
-    session: object,
-    messageId: string | undefined,
+    session: HandlerRun['session'],
+    message: HandlerRun['message'],
     sendsCommit: boolean,
     restore: (() => void) | undefined,
   ) {
     this.session = session;
-    this.messageId = messageId;
+    this.message = message;
     this.sendsCommit = sendsCommit;
     this.isConcurrent = restore === undefined;
     this.restore = restore ?? (() => undefined);
   }
 
+  /** Names the message: the same on every run of it. */
+  get messageId(): string | undefined {
+    if (this.message === undefined) return undefined;
+    const { stream, seq } = this.message;
+    return `${this.session.sessionID}/${stream.tabID}/${seq}`;
+  }
+
   get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#aborted !== undefined) this.#controller.abort(this.#aborted);
     return this.#controller.signal;
   }
 
   /** The asker no longer waits, or the session ends on this node. */
   abort(reason: Error): void {
-    this.#controller.abort(reason);
+    this.#aborted ??= reason;
+    this.#controller?.abort(reason);
   }
 }
 

@@ -10,10 +10,11 @@ import {
   type EncodedBody,
   type PageMessages,
   type PayloadCodec,
+  type Position,
   type SendTypeOf,
   type UpEnvelope,
 } from 'webgram';
-import type { SessionRecord } from './account.ts';
+import type { Profile, SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
 import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
 import { ForkWatch, type Forked } from './fork-watch.ts';
@@ -111,8 +112,11 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         this.#onRefused(error);
       },
     });
+    const { store, clock, handlers } = context;
     this.#account = new SessionAccount(stored, {
-      ...context,
+      store,
+      clock,
+      handlers,
       data: this.#data,
       committer: this.#committer,
       link: () => this.#link,
@@ -147,7 +151,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       context: this.#context,
       streams,
       committer: this.#committer,
-      connect: (stream, address) => new Conn<A>(this, this.#portOf(stream), address),
+      connect: (stream, address) =>
+        new Conn<A>(this, new LiveSession.#Port(this as LiveSession, stream), address),
       visited: () => {
         this.#beginVisit();
       },
@@ -277,39 +282,61 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
 
   // ---- what connections call
 
-  #portOf(stream: SessionStream): ConnPort {
-    return {
-      isOnline: () => stream.isOnline,
-      codec: () => this.#codec,
-      send: (body) => {
-        this.#sendTo([stream], body);
-      },
-      sendVolatile: (type, args) => {
-        const { attachment } = stream;
-        if (stream.isOnline) attachment?.link.send({ kind: 'volatile', tab: attachment.tab, type, args });
-      },
-      ask: (body) => {
-        this.#checkSize(body);
-        const at = this.#tabs.push(stream, { kind: 'ask', body }, this.#committer.lastBarrier);
-        if (at === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
-        this.#tabs.flush(stream);
-        return at;
-      },
-      cancel: (asked) => {
-        const { attachment } = stream;
-        attachment?.link.send({ kind: 'cancel', tab: attachment.tab, asked });
-      },
-      close: (why) => {
-        this.#tabs.close(stream, why);
-      },
-      login: async (account, profile) => {
-        const conn = this.#tabs.connOf(stream);
-        if (conn === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
-        await this.#account.login(conn, account, profile);
-      },
-      logout: () => this.#account.logout(),
-    };
-  }
+  /** There is one for every tab, so its methods are not made anew for each. */
+  static readonly #Port = class implements ConnPort {
+    readonly #session: LiveSession;
+    readonly #stream: SessionStream;
+
+    constructor(session: LiveSession, stream: SessionStream) {
+      this.#session = session;
+      this.#stream = stream;
+    }
+
+    isOnline(): boolean {
+      return this.#stream.isOnline;
+    }
+
+    codec(): PayloadCodec {
+      return this.#session.#codec;
+    }
+
+    send(body: EncodedBody): void {
+      this.#session.#sendTo([this.#stream], body);
+    }
+
+    sendVolatile(type: string, args: unknown[]): void {
+      const { attachment, isOnline } = this.#stream;
+      if (isOnline) attachment?.link.send({ kind: 'volatile', tab: attachment.tab, type, args });
+    }
+
+    ask(body: EncodedBody): Position {
+      const session = this.#session;
+      session.#checkSize(body);
+      const at = session.#tabs.push(this.#stream, { kind: 'ask', body }, session.#committer.lastBarrier);
+      if (at === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
+      session.#tabs.flush(this.#stream);
+      return at;
+    }
+
+    cancel(asked: Position): void {
+      const { attachment } = this.#stream;
+      attachment?.link.send({ kind: 'cancel', tab: attachment.tab, asked });
+    }
+
+    close(why: string): void {
+      this.#session.#tabs.close(this.#stream, why);
+    }
+
+    async login(account: string, profile: Profile): Promise<void> {
+      const conn = this.#session.#tabs.connOf(this.#stream);
+      if (conn === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
+      await this.#session.#account.login(conn, account, profile);
+    }
+
+    logout(): Promise<void> {
+      return this.#session.#account.logout();
+    }
+  };
 
   #sendTo(streams: readonly SessionStream[], body: EncodedBody): void {
     this.#checkSize(body);

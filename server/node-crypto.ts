@@ -26,27 +26,46 @@ const SIGNATURE_BYTES = 64;
  */
 export const nodeCrypto: Crypto = {
   randomBytes,
-  sha256: (data) => view(hash('sha256', data, 'buffer')),
+  sha256,
   hkdf: (ikm, salt, info, length) => new Uint8Array(hkdfSync('sha256', ikm, salt, info, length)),
   macKey: (key) => new NodeMacKey(key),
   sealKey: (key) => new NodeSealKey(key),
   generateEphemeral: () => new NodeEphemeralKey(),
   verify(publicKey, signature, data) {
     if (signature.length !== SIGNATURE_BYTES || !isUncompressed(publicKey)) return false;
-    let key: KeyObject;
-    try {
-      key = createPublicKey({ key: publicJwk(publicKey), format: 'jwk' });
-    } catch {
-      // Not on the curve.
-      return false;
-    }
-    return verify('sha256', data, { key, dsaEncoding: 'ieee-p1363' }, signature);
+    const key = importKey(publicKey);
+    return key !== undefined && verify('sha256', data, { key, dsaEncoding: 'ieee-p1363' }, signature);
   },
   equal: (a, b) => a.length === b.length && timingSafeEqual(a, b),
 };
 
 function isUncompressed(point: Uint8Array): boolean {
   return point.length === POINT_BYTES && point[0] === 0x04;
+}
+
+/** Keys that were used last, the newest at the end: to import one is as dear as to verify with it. */
+const imported = new Map<string, KeyObject>();
+const MAX_IMPORTED = 1_000;
+
+/** @returns `undefined` for a point that is not on the curve. */
+function importKey(point: Uint8Array): KeyObject | undefined {
+  const { buffer, byteOffset, length } = point;
+  const name = Buffer.from(buffer, byteOffset, length).toString('latin1');
+  let key = imported.get(name);
+  if (key === undefined) {
+    try {
+      key = createPublicKey({ key: publicJwk(point), format: 'jwk' });
+    } catch {
+      return undefined;
+    }
+    for (const oldest of imported.keys()) {
+      if (imported.size < MAX_IMPORTED) break;
+      imported.delete(oldest);
+    }
+  }
+  imported.delete(name);
+  imported.set(name, key);
+  return key;
 }
 
 /** Of the ways to import a point this is the fastest; node:crypto refuses one that is not on the curve. */
@@ -83,19 +102,28 @@ function randomBytes(length: number): Bytes {
 
 const BLOCK_BYTES = 64;
 const DIGEST_BYTES = 32;
+
+/** A digest comes as text: a Buffer of its own costs three times as much as the hash of a short message. */
+function sha256(data: Uint8Array): Bytes {
+  const text = hash('sha256', data, 'binary');
+  const bytes = new Uint8Array(DIGEST_BYTES);
+  for (let i = 0; i < DIGEST_BYTES; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
 /** Up to here two one-shot hashes are faster than an Hmac object. */
 const ONE_SHOT_BYTES = 2_048;
 
 // All synchronous, so one of each serves all keys; a key by itself costs an idle session 32 bytes.
 const inner = new Uint8Array(BLOCK_BYTES + ONE_SHOT_BYTES);
-const outer = new Uint8Array(BLOCK_BYTES + DIGEST_BYTES);
+const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES);
 
 /** HMAC-SHA-256, by its definition (RFC 2104 section 2) where data is short. */
 class NodeMacKey implements MacKey {
   readonly #key: Bytes;
 
   constructor(key: Uint8Array) {
-    this.#key = key.length > BLOCK_BYTES ? view(hash('sha256', key, 'buffer')) : Uint8Array.from(key);
+    this.#key = key.length > BLOCK_BYTES ? sha256(key) : Uint8Array.from(key);
   }
 
   mac(data: Uint8Array): Bytes {
@@ -104,8 +132,9 @@ class NodeMacKey implements MacKey {
     pad(inner, key, 0x36);
     inner.set(data, BLOCK_BYTES);
     pad(outer, key, 0x5c);
-    outer.set(hash('sha256', inner.subarray(0, BLOCK_BYTES + data.length), 'buffer'), BLOCK_BYTES);
-    return view(hash('sha256', outer, 'buffer'));
+    const hashed = hash('sha256', inner.subarray(0, BLOCK_BYTES + data.length), 'binary');
+    outer.write(hashed, BLOCK_BYTES, 'latin1');
+    return sha256(outer);
   }
 }
 

@@ -46,7 +46,7 @@ export class Gate<T> {
     this.#tasks.push(task);
     const { maxQueued, full } = this.#options;
     if (this.#tasks.length >= maxQueued && !this.#isPaused) this.#isPaused = full();
-    if (!this.#isRunning) void this.#work();
+    if (!this.#isRunning) this.#work();
   }
 
   /** Tells those who bring tasks that there is room, also where there is none. */
@@ -63,19 +63,36 @@ export class Gate<T> {
   }
 
   /** Synchronous handlers of one frame are done within its tick. */
-  async #work(): Promise<void> {
-    const { maxQueued, failed, idle } = this.#options;
+  #work(): void {
+    const { failed, idle } = this.#options;
     this.#isRunning = true;
     for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) {
       try {
         const working = this.#options.do(task);
-        if (isPromiseLike(working)) await working;
+        if (isPromiseLike(working)) {
+          void this.#goOnAfter(working);
+          return;
+        }
       } catch (error) {
         failed(error);
       }
-      if (this.#tasks.length < maxQueued / 2) this.unpause();
+      this.#done();
     }
     this.#isRunning = false;
     idle();
+  }
+
+  async #goOnAfter(working: PromiseLike<void>): Promise<void> {
+    try {
+      await working;
+    } catch (error) {
+      this.#options.failed(error);
+    }
+    this.#done();
+    this.#work();
+  }
+
+  #done(): void {
+    if (this.#tasks.length < this.#options.maxQueued / 2) this.unpause();
   }
 }

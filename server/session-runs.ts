@@ -47,6 +47,8 @@ interface Handler {
 /** A handler that holds its session longer than this is named in the log, in ms. */
 const SLOW_HANDLER_MS = 1_000;
 
+const NONE: ReadonlySet<never> = new Set<never>();
+
 /**
  * Runs the handlers of a session, each as a transaction: what it changed and saved, that it has run, and what it sent
  * are kept together or not at all. architecture.md, section 5.
@@ -55,8 +57,8 @@ const SLOW_HANDLER_MS = 1_000;
  */
 export class SessionRuns<A extends AppShape = AnyApp> {
   readonly #options: SessionRunsOptions<A>;
-  /** Those that are under way, by the message they handle. */
-  readonly #runs = new Map<string, HandlerRun>();
+  /** Those that handle a message and are under way. */
+  readonly #runs = new Set<HandlerRun>();
   /** Concurrent handlers under way. */
   #concurrent = 0;
   #hasEnded = false;
@@ -73,14 +75,15 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   /** Nothing that is under way has an effect any more. */
   end(reason: Error): void {
     this.#hasEnded = true;
-    for (const run of this.#runs.values()) run.abort(reason);
+    for (const run of this.#runs) run.abort(reason);
   }
 
   /** The asker no longer waits. */
   cancel(stream: SessionStream, asked: number): void {
-    this.#runs
-      .get(this.#messageID(stream, asked))
-      ?.abort(new WebgramError('WEBGRAM_ABORTED', 'the asker no longer waits', { received: true }));
+    for (const run of this.#runs) {
+      if (run.message?.stream !== stream || run.message.seq !== asked) continue;
+      run.abort(new WebgramError('WEBGRAM_ABORTED', 'the asker no longer waits', { received: true }));
+    }
   }
 
   /** Tells the application of a tab. Handling starts when all listeners of `$session-active` have settled. */
@@ -120,9 +123,9 @@ export class SessionRuns<A extends AppShape = AnyApp> {
       this.#finish(new HandlerRun(session, undefined, false, () => undefined), stream, message, { error });
       return;
     }
-    const id = this.#messageID(stream, seq);
-    const run = new HandlerRun(session, id, true, handler.isConcurrent ? undefined : data.checkpoint());
-    this.#runs.set(id, run);
+    const restore = handler.isConcurrent ? undefined : data.checkpoint();
+    const run = new HandlerRun(session, { stream, seq }, true, restore);
+    this.#runs.add(run);
     let result: unknown;
     try {
       result = within(run, () => handler.call(args));
@@ -310,7 +313,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   ): void {
     if (this.#hasEnded) return;
     const { committer, tabs } = this.#options;
-    if (message !== undefined) this.#runs.delete(this.#messageID(stream, message.seq));
+    this.#runs.delete(run);
     if (run.wantsCommit && message === undefined) this.#want();
     if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();
     const touched = this.#release(run);
@@ -320,9 +323,9 @@ export class SessionRuns<A extends AppShape = AnyApp> {
       tabs.push(stream, { kind: 'answer', asked: message.seq, body }, barrier);
     }
     if (message !== undefined) stream.markHandled(message.seq, barrier);
-    touched.add(stream);
     committer.commitIfWanted(false);
-    for (const one of touched) tabs.flush(one);
+    for (const one of touched) if (one !== stream) tabs.flush(one);
+    tabs.flush(stream);
   }
 
   #encodeAnswer(error: WireError | null, value: unknown): EncodedBody {
@@ -331,8 +334,9 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   }
 
   /** Numbers what a run has sent. @returns The streams it went to. */
-  #release(run: HandlerRun): Set<SessionStream> {
+  #release(run: HandlerRun): ReadonlySet<SessionStream> {
     run.hasEnded = true;
+    if (run.sent.length === 0) return NONE;
     const touched = new Set<SessionStream>();
     const { committer, tabs } = this.#options;
     for (const { stream, message } of run.sent) {
@@ -349,11 +353,6 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     } catch (error) {
       log.error({ sessionID: session.sessionID, error }, 'sessionData cannot be saved');
     }
-  }
-
-  /** Names a message in all runs of it. */
-  #messageID(stream: SessionStream, seq: number): string {
-    return `${this.#options.session.sessionID}/${stream.tabID}/${seq}`;
   }
 }
 

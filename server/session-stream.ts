@@ -4,6 +4,7 @@ import {
   Inbox,
   isCovered,
   Outbox,
+  START,
   utf8Length,
   WebgramError,
   type EncodedBody,
@@ -81,6 +82,8 @@ export class SessionStream {
 
   /** Number of the last down of the present life. */
   #lastDown = 0;
+  /** What the tab has said last that it has received. */
+  #acknowledged: Position = START;
   /** How many of the outbox have left over this attachment. */
   #left = 0;
   /** Handled watermarks, each to be acknowledged once its commit is confirmed. */
@@ -135,17 +138,26 @@ export class SessionStream {
   }
 
   acknowledge(received: Position): void {
+    // All that comes in one frame says the same.
+    if (received.life === this.#acknowledged.life && received.n === this.#acknowledged.n) return;
+    this.#acknowledged = received;
     const count = this.outbox.acknowledge(received);
     if (count === 0) return;
     this.#left = Math.max(0, this.#left - count);
     this.isDirty = true;
   }
 
-  /** Numbers and keeps a message until its commit is confirmed and the tab has acknowledged it. */
+  /**
+   * Numbers and keeps a message until its commit is confirmed and the tab has acknowledged it.
+   *
+   * @param message Its own from now on: not copied.
+   */
   push(message: Sent, life: number, barrier: number): Position {
     this.#lastDown += 1;
     const at = { life, n: this.#lastDown };
-    this.outbox.add(at, { ...message, barrier }, message.body.bytes);
+    const held = message as Held;
+    held.barrier = barrier;
+    this.outbox.add(at, held, held.body.bytes);
     this.isDirty = true;
     return at;
   }

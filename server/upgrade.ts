@@ -166,6 +166,8 @@ export class Upgrades {
     }
     if (decision.isOtherLoopback) this.#name('loopback', decision.origin, peer);
     this.#admit(peer, socket, (place) => {
+      // The 101 and the hello.
+      writeTogether(socket);
       this.#wss.handleUpgrade(req, socket, head, (ws) => {
         const { origin, authority } = decision;
         const views: Views = { origin, authority, offered: offeredOf(req), chosen: ws.protocol };
@@ -215,10 +217,12 @@ export class Upgrades {
         new WebgramError('WEBGRAM_FRAME_TOO_LARGE', 'too much came before the proof', { received: true }),
       );
     };
+    const wsSocket = new WsSocket(ws, raw);
     const link = new Link(context, {
-      socket: new WsSocket(ws),
+      socket: wsSocket,
       address,
       proved: () => {
+        wsSocket.isProved = true;
         raw.removeListener('data', count);
         place.leave();
       },
@@ -275,13 +279,19 @@ function leaving(place: Place): () => void {
 /** There is one for every session that is online, so its methods are not made anew for each. */
 class WsSocket implements LinkSocket {
   readonly #ws: WebSocket;
+  readonly #raw: Socket;
+  isProved = false;
 
-  constructor(ws: WebSocket) {
+  constructor(ws: WebSocket, raw: Socket) {
     this.#ws = ws;
+    this.#raw = raw;
   }
 
   send(data: string | Uint8Array): void {
-    if (this.#ws.readyState === WebSocket.OPEN) this.#ws.send(data, ignore);
+    if (this.#ws.readyState !== WebSocket.OPEN) return;
+    // The answer to a proof, and what the session says first.
+    if (!this.isProved) writeTogether(this.#raw);
+    this.#ws.send(data, ignore);
   }
 
   close(code: number, reason: string): void {
@@ -299,6 +309,14 @@ class WsSocket implements LinkSocket {
   resume(): void {
     this.#ws.resume();
   }
+}
+
+/** What is written until this turn of the event loop ends goes out with one call of the system. */
+function writeTogether(socket: Duplex): void {
+  socket.cork();
+  setImmediate(() => {
+    socket.uncork();
+  });
 }
 
 /** Answers an upgrade with a status and one line, then closes. */

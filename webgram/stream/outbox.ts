@@ -48,12 +48,10 @@ export class Outbox<At, M> {
    */
   acknowledge(acknowledged: At): number {
     let covered = 0;
-    for (const { at, bytes } of this.#kept) {
-      if (!this.#isCovered(at, acknowledged)) break;
-      this.#bytes -= bytes;
-      covered += 1;
+    for (let oldest; (oldest = this.#kept[0]) && this.#isCovered(oldest.at, acknowledged); covered += 1) {
+      this.#bytes -= oldest.bytes;
+      this.#kept.shift();
     }
-    this.#kept.splice(0, covered);
     return covered;
   }
 

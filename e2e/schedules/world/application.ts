@@ -8,6 +8,9 @@ import type { Ledger } from './ledger.ts';
 import { EMPTY } from './messages.ts';
 import type { Data, Kind } from './messages.ts';
 
+/** Kinds that run by themselves from beginning to end. */
+type HandledKind = Exclude<Kind, 'share'>;
+
 /**
  * The server's application on one node: what handlers do, and when they go on.
  *
@@ -28,7 +31,7 @@ export class Application {
     this.#node = node;
     this.#ledger = ledger;
     const handle =
-      (kind: Kind) =>
+      (kind: HandledKind) =>
       (conn: Conn, id: string, tab: string, waits: number): unknown =>
         this.#handle(kind, conn, id, tab, waits);
     for (const kind of ['save', 'now', 'pure', 'unsaved', 'send', 'throw'] as const) {
@@ -102,7 +105,7 @@ export class Application {
     return this.#labels.get(conn);
   }
 
-  #handle(kind: Kind, conn: Conn, id: string, tab: string, waits: number): unknown {
+  #handle(kind: HandledKind, conn: Conn, id: string, tab: string, waits: number): unknown {
     this.#labels.set(conn, tab);
     const session = conn.session as unknown as LiveSession;
     const run = this.#ledger.begin(id, kind);
@@ -131,7 +134,7 @@ export class Application {
     });
   }
 
-  #end(kind: Kind, conn: Conn, session: LiveSession, data: Data, id: string, run: number): unknown {
+  #end(kind: HandledKind, conn: Conn, session: LiveSession, data: Data, id: string, run: number): unknown {
     switch (kind) {
       case 'save':
       case 'fire':
