@@ -11,7 +11,7 @@ import {
   type EncodedBody,
   type Listener,
   type PageMessages,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
   type ResultOf,
   type SendTypeOf,
@@ -58,7 +58,7 @@ export interface SharedSession<A extends AppShape = AnyApp> {
 export interface ConnPort {
   isOnline(): boolean;
   /** For which messages are encoded now. */
-  codec(): PayloadCodec;
+  codec(): BodyCodec;
   send(body: EncodedBody): void;
   sendVolatile(type: string, args: unknown[]): void;
   /** @returns Where the ask stands, which its answer names. */
@@ -276,7 +276,7 @@ export class Conn<A extends AppShape = AnyApp> {
 }
 
 /** Encodes type and arguments as they follow the acknowledgement in the envelope. */
-export function encodeMessage(codec: PayloadCodec, type: string, args: readonly unknown[]): EncodedBody {
+export function encodeMessage(codec: BodyCodec, type: string, args: readonly unknown[]): EncodedBody {
   if (typeof type !== 'string' || type === '' || type.length > MAX_TYPE_LENGTH || type.startsWith('$')) {
     throw new TypeError(
       `a message type must be a string of 1 to ${MAX_TYPE_LENGTH} characters not beginning with $`,

@@ -11,7 +11,7 @@ import {
   type Frame,
   type Limits,
   type LinkKeys,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
   type UpEnvelope,
 } from 'webgram';
@@ -19,7 +19,7 @@ import {
 export interface LinkChannelOptions {
   crypto: Crypto;
   keys: LinkKeys;
-  codec: PayloadCodec;
+  codec: BodyCodec;
   limits: Limits;
   output: (frame: Frame) => void;
   /** Takes the envelopes of one frame, in order. */
@@ -30,7 +30,7 @@ export interface LinkChannelOptions {
 
 /** Frames both ways behind the proofs: envelopes in and out, those of one tick sealed together. */
 export class LinkChannel {
-  readonly codec: PayloadCodec;
+  readonly codec: BodyCodec;
   readonly #reader: FrameReader<UpEnvelope>;
   readonly #writer: FrameWriter;
   readonly #batcher: TickBatcher;

@@ -17,7 +17,7 @@ import {
   type EncodedBody,
   type IdentityEnvelope,
   type LinkKeys,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
   type SigningKey,
   type UpEnvelope,
@@ -102,7 +102,7 @@ export class Link implements SessionLink {
   readonly address: readonly [ip: string, port: number];
   readonly #context: LinkContext;
   readonly #socket: LinkSocket;
-  #codec: PayloadCodec = jsonCodec;
+  #codec: BodyCodec = jsonCodec;
   #maxEarlyBytes = 0;
   readonly #proved: () => void;
   #state: State = { name: 'new' };
@@ -125,7 +125,7 @@ export class Link implements SessionLink {
     return this.#generation;
   }
 
-  get codec(): PayloadCodec {
+  get codec(): BodyCodec {
     return this.#codec;
   }
 

@@ -7,7 +7,7 @@ import {
   START,
   type DownEnvelope,
   type EncodedBody,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
 } from 'webgram';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -25,7 +25,7 @@ const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 /** A link whose other end is the test. */
 class TestLink implements SessionLink {
   readonly address = ['127.0.0.1', 1] as const;
-  readonly codec: PayloadCodec = jsonCodec;
+  readonly codec: BodyCodec = jsonCodec;
   readonly generation: number;
   readonly isFirst: boolean;
   readonly supersededBy = undefined;

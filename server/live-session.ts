@@ -9,7 +9,7 @@ import {
   type DataOf,
   type EncodedBody,
   type PageMessages,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
   type SendTypeOf,
   type UpEnvelope,
@@ -79,7 +79,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #generation: number;
   #link: SessionLink | null = null;
   /** Of the latest link: the next one will most likely have the same. */
-  #codec: PayloadCodec = jsonCodec;
+  #codec: BodyCodec = jsonCodec;
   #state: Life = { name: 'live' };
   /** Since when there is no link. */
   #idleSinceMs: number;
@@ -296,7 +296,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       return this.#stream.isOnline;
     }
 
-    codec(): PayloadCodec {
+    codec(): BodyCodec {
       return this.#session.#codec;
     }
 

@@ -1,4 +1,4 @@
-import type { DownEnvelope, EncodedBody, PayloadCodec, Position } from 'webgram';
+import type { DownEnvelope, EncodedBody, BodyCodec, Position } from 'webgram';
 import type { WriteKey } from './link-renewal.ts';
 
 /** What a `LiveSession` sees of the link that serves it. */
@@ -10,7 +10,7 @@ export interface SessionLink {
   /** Address and port of the other end of the socket. */
   readonly address: readonly [ip: string, port: number];
   /** What the link speaks: messages are encoded for it when they are sent. */
-  readonly codec: PayloadCodec;
+  readonly codec: BodyCodec;
   /** Generation of the link that has superseded this client, which still owns its identity. */
   readonly supersededBy: number | undefined;
   /** Pings the client. */

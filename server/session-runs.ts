@@ -7,7 +7,7 @@ import {
   type AppShape,
   type EncodedBody,
   type Listener,
-  type PayloadCodec,
+  type BodyCodec,
   type UpEnvelope,
   type WireError,
 } from 'webgram';
@@ -33,7 +33,7 @@ export interface SessionRunsOptions<A extends AppShape> {
   /** @throws {WebgramError} `WEBGRAM_MESSAGE_TOO_LARGE` */
   checkSize: (body: EncodedBody) => void;
   /** For which answers are encoded now. */
-  codec: () => PayloadCodec;
+  codec: () => BodyCodec;
   /** A concurrent handler has ended: `finish` is to be given to `finish` in its turn. */
   finished: (stream: SessionStream, finish: () => void) => void;
 }

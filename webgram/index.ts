@@ -10,6 +10,7 @@ export * from './unreachable.ts';
 
 export * from './wire/base64url.ts';
 export * from './wire/bytes.ts';
+export * from './wire/body.ts';
 export * from './wire/cbor.ts';
 export * from './wire/close-code-of.ts';
 export * from './wire/codecs.ts';

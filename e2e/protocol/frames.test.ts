@@ -19,6 +19,7 @@ import {
   type Envelope,
   type Frame,
   type MacKey,
+  type BodyCodec,
   type PayloadCodec,
   type Sender,
   type UpEnvelope,
@@ -34,7 +35,7 @@ const KEY = new Uint8Array(32).fill(3);
 
 type Mode = 'tagged' | 'sealed';
 
-const modes: [string, PayloadCodec, Mode][] = codecs.flatMap((codec) => [
+const modes: [string, BodyCodec, Mode][] = codecs.flatMap((codec) => [
   [codec.subprotocol, codec, 'tagged'],
   [sealedName(codec), codec, 'sealed'],
 ]);

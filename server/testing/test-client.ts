@@ -19,7 +19,7 @@ import {
   type Listener,
   type Outcome,
   type Payload,
-  type PayloadCodec,
+  type BodyCodec,
   type Position,
   type UpEnvelope,
 } from 'webgram';
@@ -108,7 +108,7 @@ export class TestLink {
   readonly closed: Promise<Closed>;
   /** Every text that has come behind the answer; binary messages in base64url. */
   readonly received: string[] = [];
-  readonly codec: PayloadCodec;
+  readonly codec: BodyCodec;
   /** Changes what `send` puts on the wire: none, one or several messages instead of one. */
   onWire: (frame: Frame) => readonly Frame[] = (frame) => [frame];
   readonly #handshake: ClientHandshake;

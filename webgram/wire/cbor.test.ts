@@ -6,7 +6,8 @@ import { cborCodec, decodeCbor, encodeCbor } from './cbor.ts';
 import { bodyFor, codecFor, codecs } from './codecs.ts';
 import { parseDown, parseUp, toWire, type UpEnvelope } from './envelope.ts';
 import { decodeJson, encodeJson, MAX_BIGINT_DIGITS, MAX_JSON_DEPTH } from './json.ts';
-import { decodeEnvelopes, encodeEnvelopes, jsonCodec } from './payload.ts';
+import { jsonCodec } from './body.ts';
+import { decodeEnvelopes, encodeEnvelopes } from './payload.ts';
 import { isSealed, sealedName } from './sealed.ts';
 import { anything } from './testing/anything.ts';
 

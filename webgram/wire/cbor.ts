@@ -13,7 +13,7 @@ import {
   type EncodeJsonOptions,
   type PathKey,
 } from './json.ts';
-import type { PayloadCodec } from './payload.ts';
+import type { BodyCodec } from './body.ts';
 
 /** A generic object: `[name, value]`. https://www.iana.org/assignments/cbor-tags */
 const TAG_OBJECT = 27;
@@ -77,7 +77,7 @@ export function decodeCbor(bytes: Uint8Array): unknown {
 }
 
 /** The subprotocol `webgram.2.cbor`: binary frames, CBOR with the mapping of PROTOCOL.md, "CBOR". */
-export const cborCodec: PayloadCodec = {
+export const cborCodec: BodyCodec = {
   subprotocol: 'webgram.2.cbor',
   binary: true,
   joinBytes: 5,

@@ -1,19 +1,16 @@
 import { cborCodec } from './cbor.ts';
-import { jsonCodec, type EncodedBody, type PayloadCodec } from './payload.ts';
+import { jsonCodec, type BodyCodec, type EncodedBody } from './body.ts';
 import { sealedName } from './sealed.ts';
 
-/** Every codec there is, the denser first. A platform that wants to be small names `jsonCodec` alone. */
-export const codecs: readonly PayloadCodec[] = [cborCodec, jsonCodec];
+/** Every codec there is, the denser first. A platform that wants to be small names `jsonPayloads` alone. */
+export const codecs: readonly BodyCodec[] = [cborCodec, jsonCodec];
 
 /**
  * Returns the codec of a subprotocol, sealed or not; `undefined` when there is none.
  *
  * @param among The codecs that this end has. Default: all.
  */
-export function codecFor(
-  subprotocol: string,
-  among: readonly PayloadCodec[] = codecs,
-): PayloadCodec | undefined {
+export function codecFor(subprotocol: string, among: readonly BodyCodec[] = codecs): BodyCodec | undefined {
   return among.find((codec) => subprotocol === codec.subprotocol || subprotocol === sealedName(codec));
 }
 
@@ -22,7 +19,7 @@ export function codecFor(
  *
  * @throws {WebgramError} never for what an `encodeBody` has made: what one codec takes, the other takes.
  */
-export function bodyFor(codec: PayloadCodec, body: EncodedBody): EncodedBody {
+export function bodyFor(codec: BodyCodec, body: EncodedBody): EncodedBody {
   const own = typeof body.data === 'string' ? jsonCodec : cborCodec;
   return own === codec ? body : codec.encodeBody(own.decodeBody(body));
 }

@@ -10,7 +10,8 @@ import {
   type Envelope,
   type UpEnvelope,
 } from './envelope.ts';
-import { decodeEnvelopes, encodeEnvelopes, jsonCodec } from './payload.ts';
+import { jsonCodec } from './body.ts';
+import { decodeEnvelopes, encodeEnvelopes } from './payload.ts';
 
 const refused = expect.objectContaining({ code: 'WEBGRAM_BAD_FRAME' });
 const TAB_ID = 'AAAAAAAAAAAAAAAAAAAAAA';

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { TickBatcher } from './tick-batcher.ts';
 import { FrameWriter } from './frame.ts';
-import { jsonCodec, type PayloadCodec } from './payload.ts';
+import { jsonCodec } from './body.ts';
+import type { PayloadCodec } from './payload.ts';
 import type { Envelope } from './envelope.ts';
 import { utf8 } from './bytes.ts';
 

@@ -3,7 +3,7 @@ import {
   FrameReader,
   FrameWriter,
   hasCode,
-  jsonCodec,
+  jsonPayloads,
   offeredView,
   parseDown,
   subprotocolsOf,
@@ -106,7 +106,7 @@ export class Link {
     const { fromPlatform, limits, address, sealed } = options;
     this.number = options.number;
     this.#options = options;
-    this.#codecs = fromPlatform.codecs ?? [jsonCodec];
+    this.#codecs = fromPlatform.codecs ?? [jsonPayloads];
     this.#offer = subprotocolsOf(this.#codecs, sealed);
     const socket = fromPlatform.openSocket(address, [...this.#offer]);
     socket.binaryType = 'arraybuffer';
@@ -341,7 +341,7 @@ export class Link {
 
   /** The handshake has refused a subprotocol that was not offered. */
   get #codec(): PayloadCodec {
-    return this.#codecs[this.#offer.indexOf(this.#socket.protocol)] ?? jsonCodec;
+    return this.#codecs[this.#offer.indexOf(this.#socket.protocol)] ?? jsonPayloads;
   }
 
   get #isOver(): boolean {
