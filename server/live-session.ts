@@ -279,7 +279,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       isOnline: () => stream.isOnline,
       codec: () => this.#codec,
       send: (body) => {
-        this.#sendTo([stream], body);
+        this.#sendTo(stream.isQueue ? this.#tabs.connected : [stream], body);
       },
       sendVolatile: (type, args) => {
         const { attachment } = stream;
@@ -390,6 +390,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     const stream = this.#tabs.at(envelope.tab);
     // The tab's stream was taken over or ended; what it says there is meant for nobody.
     if (stream === undefined) return;
+    if (stream.isQueue && envelope.kind !== 'send' && envelope.kind !== 'detach') {
+      throw new WebgramError('WEBGRAM_BAD_FRAME', `the queue has no '${envelope.kind}'`);
+    }
     switch (envelope.kind) {
       case 'ack':
         stream.acknowledge(envelope.ack);
