@@ -8,7 +8,7 @@ export function browserEnvironment(address: string, worker?: string | URL): TabE
 
 function holdLock(name: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
-    if (!isSecureContext) throw new Error('this needs https or localhost');
+    if (!isSecureContext) throw new Error('needs https or localhost');
     // A host that hangs may have got it, when it was let go. Held until the promise is settled, which the caller does.
     navigator.locks.request(name, { steal: true }, () => new Promise<void>(resolve)).catch(reject);
   });

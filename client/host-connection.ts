@@ -142,7 +142,7 @@ export class HostConnection {
     const { environment, welcomed } = this.#options;
     this.#stopWatching?.();
     this.#stopWatching = environment.watchLock(incarnation, () => {
-      if (host === this.#host) this.#missed(new Error('the host has died'));
+      if (host === this.#host) this.#missed(new Error('the host died'));
     });
     this.post(this.#firstWords);
     this.#firstWords = { ...this.#firstWords, fresh: false };

@@ -23,8 +23,10 @@ export const ERROR_CODES = [
   'WEBGRAM_NO_BROWSER',
   'WEBGRAM_NO_HANDLER',
   'WEBGRAM_NO_HOST',
+  'WEBGRAM_QUEUE_FULL',
   'WEBGRAM_SERVER_KEY_CHANGED',
   'WEBGRAM_SESSION_ENDED',
+  'WEBGRAM_STORAGE_FAILED',
   'WEBGRAM_STORE_CLOSED',
   'WEBGRAM_STORE_CONFLICT',
   'WEBGRAM_STORE_CORRUPT',
@@ -65,7 +67,7 @@ export class WebgramError extends Error {
   readonly received: boolean;
 
   constructor(code: ErrorCode, message: string, options: WebgramErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.received = options.received ?? false;

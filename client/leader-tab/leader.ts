@@ -1,6 +1,7 @@
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
 import { parseUnfinished, type Unfinished } from '../../worker/host/unfinished.ts';
+import { Queue } from '../../worker/host/queue/queue.ts';
 import { hold, StorageLock } from '../../worker/host/storage-lock.ts';
 import { webPlatform } from '../../worker/host/web-platform.ts';
 import type { HostPort } from '../environment.ts';
@@ -28,7 +29,12 @@ export class Leader {
    */
   static async start(build: string, over: () => void): Promise<Leader> {
     const isAlone = (): Promise<boolean> => storage.isAlone();
-    const hub = new Hub({ ...webPlatform('leader-tab', build), keyStore: new IdbKeyStore(), isAlone });
+    const hub = new Hub({
+      ...webPlatform('leader-tab', build),
+      keyStore: new IdbKeyStore(),
+      isAlone,
+      loadQueue: () => Promise.resolve({ Queue }),
+    });
     const own = { script: '', build, why: 'a tab of this browser is the host' };
     const storage = new StorageLock(hub.incarnation, own, (to) => {
       hub.standDown(to, over);

@@ -16,9 +16,7 @@ function setUp(limits = DEFAULT_LIMITS) {
   const listener: TabStreamListener = {
     post: (link, envelope) => posted.push({ link, ...envelope }),
     message: tell('message'),
-    volatile: tell('volatile'),
     ask: tell('ask'),
-    cancel: tell('cancel'),
     answered: tell('answered'),
     attached: tell('attached'),
     drained: tell('drained'),
