@@ -16,6 +16,7 @@ const EXAMPLE = 'examples/plus-one';
  *
  * | environment | from | to |
  * | --- | --- | --- |
+ * | queue | worker/host/queue | dist/browser/queue-<hash>.js, a module |
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
  * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
@@ -26,6 +27,7 @@ const EXAMPLE = 'examples/plus-one';
  * Types follow (dist/client.d.ts, dist/server.d.ts), but not in `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
+  queue: browser({ queue: 'worker/host/queue/queue.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
@@ -225,7 +227,11 @@ function node(input: Record<string, string>): EnvironmentOptions {
 }
 
 /** Names of built files, by what stands for them in the code. */
-const NAMED = { __WEBGRAM_WORKER_FILE__: 'worker', __WEBGRAM_LEADER_FILE__: 'leader' };
+const NAMED = {
+  __WEBGRAM_QUEUE_FILE__: 'queue',
+  __WEBGRAM_WORKER_FILE__: 'worker',
+  __WEBGRAM_LEADER_FILE__: 'leader',
+};
 
 /** Puts in the names of files that are known once these are built. */
 function browserFileNames(): Plugin {
@@ -252,13 +258,13 @@ function browserFileNames(): Plugin {
 }
 
 /**
- * Hosts in browsers name a fault of the other side's frames by its code alone: the words are for those who write
- * another implementation, who read them in the server's log.
+ * Hosts in browsers name a fault of the other side's frames by its code alone, and a call of our own in the wrong order
+ * by its class: the words are for those who write another implementation, who read them in the server's log.
  */
 function terseHosts(): Plugin {
-  const CODE = /new WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
+  const CODE = /WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
   const WORDS = /'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`/.source;
-  const FAULT = new RegExp(`(\\b(?:bad|refused)\\(|${CODE})\\s*(?:${WORDS})`, 'g');
+  const FAULT = new RegExp(`(\\b(?:(?:bad|refused|TypeError|RangeError)\\(|${CODE})\\s*)(?:${WORDS})`, 'g');
   // What a field is called, as parsers are told for such words alone.
   const NAME = /(\bparse\w+\([^()]*), '[\w.]+'\)/g;
   return {
@@ -267,7 +273,8 @@ function terseHosts(): Plugin {
     enforce: 'pre',
     sharedDuringBuild: true,
     transform(code, id) {
-      if (!['worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/')) return null;
+      if (!['queue', 'worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/'))
+        return null;
       return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
     },
   };

@@ -15,7 +15,7 @@ import type {
   TypeOf,
 } from 'webgram';
 import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
-import type { IdentityInfo, LinkState } from '../worker/host/port-protocol.ts';
+import type { IdentityInfo, LinkState, TabToHost } from '../worker/host/port-protocol.ts';
 import { toSocketAddress } from './address.ts';
 import { browserEnvironment } from './browser-environment.ts';
 import type { TabEnvironment } from './environment.ts';
@@ -30,10 +30,10 @@ import type {
   ClientHost,
   ClientIdentity,
   ClientNotice,
+  ClientQueue,
   ClientState,
   SessionActive,
 } from './state.ts';
-import { Waiters } from './waiters.ts';
 
 export interface ClientOptions {
   /**
@@ -67,6 +67,8 @@ export type PageAnswersOf<A extends AppShape> = {
   ) => MaybePromise<ResultOf<PageMessages<A>, T>>;
 };
 
+type QueueCall = TabToHost & { kind: 'queue' };
+
 const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice)$)/;
 
 /**
@@ -92,7 +94,32 @@ export class Client<A extends AppShape = AnyApp> {
     },
   };
 
+  /**
+   * Resolves when the browser has stored the message: from then on it arrives once, and in the order of all that are sent
+   * so, although every tab and the browser may be closed before. At the server its `conn` is no tab.
+   *
+   * It throws as `send` does. Rejects with `WEBGRAM_QUEUE_FULL`, and then nothing was stored; with
+   * `WEBGRAM_STORAGE_FAILED`, `WEBGRAM_GAP`, or when the client ends, nobody knows.
+   */
+  readonly durable: {
+    send: <T extends SendTypeOf<ServerMessages<A>>>(
+      type: T,
+      ...args: ArgsOf<ServerMessages<A>, T>
+    ) => Promise<void>;
+  } = { send: (type, ...args) => this.#call('send', type, args) };
+  /** What was sent with `durable.send` and is still to be handled. */
+  readonly queue: ClientQueue = {
+    count: 0,
+    bytes: 0,
+    list: () => this.#call('list'),
+    clear: () => this.#call('clear'),
+  };
+
   readonly #listeners = new Listeners();
+  /** Calls to the queue that are not answered, oldest first. */
+  readonly #calls = new Map<number, QueueCall>();
+  /** Of a call, or of one that waits. Among the asks, calls are below 0. */
+  #lastCall = 0;
   readonly #answers = new PageAnswers(this.answer);
   readonly #stream: TabStream;
   readonly #asks: Asks<number>;
@@ -115,9 +142,10 @@ export class Client<A extends AppShape = AnyApp> {
   #outcome: Outcome | undefined;
   /** Why a new stream had to be begun, and what that lost. */
   #restart: { reason: OutcomeReason; sent: number } | undefined;
-  readonly #sessionWaiters = new Waiters<SessionActive>();
-  readonly #hostWaiters = new Waiters<ClientHost>();
-  readonly #drainWaiters = new Waiters<true>();
+  /** Who waits, by any number, and for how long it takes. */
+  readonly #sessionWaiters = new Asks<number>();
+  readonly #hostWaiters = new Asks<number>();
+  readonly #drainWaiters = new Asks<number>();
 
   /**
    * @param address WebSocket address of the server, or anything relative to the page. Default: the page's own origin.
@@ -137,7 +165,6 @@ export class Client<A extends AppShape = AnyApp> {
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
         message: emit,
-        volatile: emit,
         ask: (asked, type, args) => {
           this.#print('asked', type);
           this.#answers.give(this.#stream, asked, type, args).catch(report);
@@ -147,7 +174,7 @@ export class Client<A extends AppShape = AnyApp> {
           this.#attached(outcome);
         },
         drained: () => {
-          this.#drainWaiters.resolve(true);
+          this.#drainWaiters.resolveAll(true);
         },
         restarted: (reason, sent) => {
           this.#restarted(reason, sent);
@@ -164,7 +191,7 @@ export class Client<A extends AppShape = AnyApp> {
     );
     if (environment === undefined && typeof document === 'undefined') {
       this.#state = { name: 'offline' };
-      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser here');
+      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
       return;
     }
     this.#state = { name: 'connecting', attempt: 0 };
@@ -187,7 +214,8 @@ export class Client<A extends AppShape = AnyApp> {
         this.#hasHeardHost = this.#isSettled = false;
         // It takes what was sent before there was a host, link or no link.
         this.#stream.attach(0);
-        this.#hostWaiters.resolve(host);
+        for (const call of this.#calls.values()) this.#host?.post(call);
+        this.#hostWaiters.resolveAll(host);
       },
       receive: (message) => {
         this.#receive(message);
@@ -320,17 +348,27 @@ export class Client<A extends AppShape = AnyApp> {
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
     const message = prepareMessage(type, args);
     if (this.#error !== undefined || options.signal?.aborted) {
-      return this.#wait(new Waiters(), undefined, options.signal);
+      return this.#wait(new Asks(), undefined, options.signal);
     }
     this.#print('asks', type);
     const asked = this.#stream.ask(type, message.args, message.bytes);
     return this.#asks.add(asked, { ...this.#askOptions, ...options });
   }
 
-  /** @param value What is waited for, when it is there already. */
-  #wait<T>(waiters: Waiters<T>, value: T | undefined, signal: AbortSignal | undefined): Promise<T> {
+  #call(what: QueueCall['what'], type: string = what, args: unknown[] = []): Promise<never> {
+    const call = ++this.#lastCall;
+    const message: QueueCall = { kind: 'queue', call, what, type, ...prepareMessage(type, args) };
     if (this.#error !== undefined) return Promise.reject(this.#error);
-    return value === undefined ? waiters.add(signal) : Promise.resolve(value);
+    this.#calls.set(call, message);
+    this.#host?.post(message);
+    return this.#asks.add(-call, { timeoutMs: Infinity }) as Promise<never>;
+  }
+
+  /** @param value What is waited for, when it is there already. */
+  #wait<T>(waiters: Asks<number>, value: T | undefined, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    if (value !== undefined) return Promise.resolve(value);
+    return waiters.add(++this.#lastCall, { timeoutMs: Infinity, signal }) as Promise<T>;
   }
 
   #receive(message: HostMessage): void {
@@ -346,6 +384,11 @@ export class Client<A extends AppShape = AnyApp> {
         break;
       case 'notice':
         this.#notice(message);
+        break;
+      case 'queue':
+        Object.assign(this.queue, message.info);
+        this.#calls.delete(message.call!);
+        this.#asks.settle(-message.call!, message.error ?? null, message.value);
         break;
       default:
       // A welcome, or a sign of life.
@@ -396,14 +439,14 @@ export class Client<A extends AppShape = AnyApp> {
     const session = { sessionID, ...outcome };
     this.#session = session;
     this.#setState({ name: 'active' });
-    this.#sessionWaiters.resolve(session);
+    this.#sessionWaiters.resolveAll(session);
     this.#emit('$session-active', [session]);
   }
 
   #restarted(reason: OutcomeReason, sent: number): void {
     this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
-    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'the server forgot this tab'));
-    this.#drainWaiters.resolve(true);
+    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'forgotten'));
+    this.#drainWaiters.resolveAll(true);
   }
 
   #notice({ code, message }: ClientNotice): void {
@@ -418,9 +461,8 @@ export class Client<A extends AppShape = AnyApp> {
     this.#error = error;
     this.#host?.close();
     this.#setState(state);
-    this.#asks.rejectAll(error);
-    for (const waiters of [this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters])
-      waiters.reject(error);
+    const waiters = [this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters];
+    for (const asks of [this.#asks, ...waiters]) asks.rejectAll(error);
   }
 
   #setState(state: ClientState): void {
@@ -450,7 +492,7 @@ export class Client<A extends AppShape = AnyApp> {
 }
 
 function checkListened(type: string): string {
-  if (UNKNOWN_EVENT.test(type)) throw new TypeError(`there is no event '${type}'`);
+  if (UNKNOWN_EVENT.test(type)) throw new TypeError(`no event '${type}'`);
   return type;
 }
 

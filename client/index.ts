@@ -5,6 +5,7 @@ export type {
   ClientHost,
   ClientIdentity,
   ClientNotice,
+  ClientQueue,
   ClientState,
   SessionActive,
 } from './state.ts';

@@ -31,10 +31,7 @@ export function prepareMessage(type: string, args: unknown[]): Outgoing {
   }
   const { value, bytes } = copyMessage(args);
   if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {
-    throw new WebgramError(
-      'WEBGRAM_MESSAGE_TOO_LARGE',
-      `a message must fit into ${TAB_LIMITS.maxFrameBytes} bytes`,
-    );
+    throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', `over ${TAB_LIMITS.maxFrameBytes} bytes`);
   }
   return { args: value, bytes };
 }

@@ -56,6 +56,29 @@ export interface ClientHost {
   why: string;
 }
 
+/** What was sent with `durable.send` and is still to be handled; as the host has told last. */
+export interface ClientQueue {
+  /** Messages. */
+  readonly count: number;
+  /** What they take encoded, in bytes, or a little more. */
+  readonly bytes: number;
+  /** When the oldest was stored, ms since 1970; `undefined` when there is none. */
+  readonly oldestMs?: number | undefined;
+  /**
+   * Returns what is queued, oldest first, without what is in it.
+   *
+   * @throws {WebgramError} `WEBGRAM_STORAGE_FAILED`
+   */
+  list(): Promise<{ type: string; bytes: number; storedMs: number }[]>;
+  /**
+   * Deletes what is queued. What is on its way just then may still arrive.
+   *
+   * @returns How many messages it were.
+   * @throws {WebgramError} `WEBGRAM_STORAGE_FAILED`
+   */
+  clear(): Promise<number>;
+}
+
 /** News that is no state, such as `WEBGRAM_SERVER_KEY_CHANGED` and `WEBGRAM_FORKED`. */
 export interface ClientNotice {
   code: string;

@@ -301,7 +301,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     }
 
     send(body: EncodedBody): void {
-      this.#session.#sendTo([this.#stream], body);
+      const { isQueue } = this.#stream;
+      this.#session.#sendTo(isQueue ? this.#session.#tabs.connected : [this.#stream], body);
     }
 
     sendVolatile(type: string, args: unknown[]): void {
@@ -435,6 +436,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     const stream = this.#tabs.at(envelope.tab);
     // The tab's stream was taken over or ended; what it says there is meant for nobody.
     if (stream === undefined) return;
+    if (stream.isQueue && envelope.kind !== 'send' && envelope.kind !== 'detach') {
+      throw new WebgramError('WEBGRAM_BAD_FRAME', `the queue has no '${envelope.kind}'`);
+    }
     switch (envelope.kind) {
       case 'ack':
         stream.acknowledge(envelope.ack);

@@ -118,7 +118,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     const { type, args, seq } = message;
     const handler = this.#handlerOf(message.kind, type, conn);
     if (handler === undefined) {
-      log.debug({ type }, 'no handler for a message');
+      log[stream.isQueue ? 'warn' : 'debug']({ type }, 'no handler for a message');
       const error = { code: 'WEBGRAM_NO_HANDLER', message: `nobody handles '${type}'` };
       this.#finish(new HandlerRun(session, undefined, false, () => undefined), stream, message, { error });
       return;
@@ -316,6 +316,8 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     this.#runs.delete(run);
     if (run.wantsCommit && message === undefined) this.#want();
     if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();
+    // What is in a queue was promised to arrive once, for as long as the session lives.
+    if (stream.isQueue && message !== undefined) committer.wantWithoutData();
     const touched = this.#release(run);
     const barrier = committer.lastBarrier;
     if (message?.kind === 'ask' && answer !== undefined) {

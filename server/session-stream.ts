@@ -45,6 +45,8 @@ interface StreamRow {
   ahead: number[];
   ended: boolean;
   seenMs: number;
+  /** It is that of a durable queue. */
+  queue?: true;
   /** All unacknowledged downs. */
   downs: [life: number, n: number, kind: Sent['kind'], asked: number | null, body: EncodedBody['data']][];
 }
@@ -57,6 +59,11 @@ interface StreamRow {
  */
 export class SessionStream {
   readonly tabID: string;
+  /**
+   * It is that of a durable queue (tab 0): nobody is there to be sent to, so it stands where the stream of a tab stands
+   * that has gone, and every mark is committed before it is acknowledged.
+   */
+  readonly isQueue: boolean;
   readonly inbox: Inbox;
   readonly outbox: Outbox<Position, Held>;
   /** Of the latest attach; a lower one is refused. */
@@ -65,7 +72,7 @@ export class SessionStream {
   /** Generation of the link of the latest attach. */
   attachedBy = 0;
   /** The host finishes for a tab that has gone. */
-  isDeparted = false;
+  isDeparted: boolean;
   /** Nothing is sent any more, and it cannot be attached again. */
   hasEnded: boolean;
   /** Server time of the last moment at which it was attached. */
@@ -92,12 +99,13 @@ export class SessionStream {
   #toldAck = 0;
   #toldCommit: LineageEntry | null = null;
 
-  constructor(tabID: string, limits: Limits, row?: StreamRow) {
+  constructor(tabID: string, limits: Limits, row?: StreamRow, isQueue = row?.queue ?? false) {
     this.tabID = tabID;
+    this.isQueue = this.isDeparted = isQueue;
     this.outbox = new Outbox(limits, isCovered);
     this.inbox = new Inbox(row);
     this.counter = row?.counter ?? 0;
-    this.hasEnded = row?.ended ?? false;
+    this.hasEnded = row?.ended ?? isQueue;
     this.seenMs = row?.seenMs ?? 0;
     this.isStored = row !== undefined;
     this.#releasedAck = this.inbox.handled;
@@ -244,6 +252,7 @@ export class SessionStream {
       ahead,
       ended: this.hasEnded,
       seenMs: this.seenMs,
+      ...(this.isQueue ? { queue: true } : {}),
       downs: kept.map(({ at, message: { kind, asked, body } }) => [
         at.life,
         at.n,
@@ -267,6 +276,7 @@ export function parseStreamRow(text: string): StreamRow {
     Array.isArray(row.ahead) &&
     typeof row.ended === 'boolean' &&
     typeof row.seenMs === 'number' &&
+    (row.queue === undefined || row.queue === true) &&
     Array.isArray(row.downs);
   if (!isRow) throw new WebgramError('WEBGRAM_STORE_CORRUPT', 'a stream row has an unknown shape');
   return row as StreamRow;

@@ -12,6 +12,9 @@ import type { SessionContext } from './session-context.ts';
 import type { SessionLink } from './session-link.ts';
 import { SessionStream, type Sent } from './session-stream.ts';
 
+/** Tab number of an identity's durable queue. */
+const QUEUE = 0;
+
 export interface SessionTabsOptions<A extends AppShape> {
   life: number;
   context: Pick<SessionContext, 'clock' | 'limits' | 'retention' | 'handlers'>;
@@ -37,7 +40,7 @@ export interface SessionTabsOptions<A extends AppShape> {
 export class SessionTabs<A extends AppShape = AnyApp> {
   readonly #options: SessionTabsOptions<A>;
   readonly #streams: Map<string, SessionStream>;
-  /** The application's view of a stream, while it has one. */
+  /** The application's view of a stream, while it has one; also of that of the durable queue, which is no tab. */
   readonly #conns = new Map<SessionStream, Conn<A>>();
   /** Streams by their number on the present link; numbers are never given twice. */
   readonly #byNumber = new Map<number, SessionStream>();
@@ -50,13 +53,13 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     this.#streams = options.streams;
   }
 
-  get conns(): Iterable<Conn<A>> {
-    return this.#conns.values();
+  get conns(): Conn<A>[] {
+    return this.connected.map((stream) => this.#conns.get(stream)!);
   }
 
-  /** Streams that have a conn. */
+  /** Streams of tabs that have a conn. */
   get connected(): SessionStream[] {
-    return [...this.#conns.keys()];
+    return [...this.#conns.keys()].filter(({ isQueue }) => !isQueue);
   }
 
   connOf(stream: SessionStream): Conn<A> | undefined {
@@ -84,14 +87,21 @@ export class SessionTabs<A extends AppShape = AnyApp> {
   attach(link: SessionLink, attach: AttachEnvelope): void {
     const { tab, tabID, counter, received, oldest, seen, info } = attach;
     const { context, life } = this.#options;
-    const isDeparted = info.departed === true;
+    const isQueue = tab === QUEUE;
+    const isDeparted = info.departed === true && !isQueue;
     const before = this.#byNumber.get(tab);
     if (before !== undefined && before.tabID !== tabID) {
       throw new WebgramError('WEBGRAM_BAD_FRAME', 'a tab number was given twice on one link');
     }
     let stream = this.#streams.get(tabID);
+    if (stream !== undefined && stream.isQueue !== isQueue) {
+      throw new WebgramError('WEBGRAM_BAD_FRAME', 'a tabID is that of a tab or of the queue, not of both');
+    }
+    // Whoever has the session's link drains the queue, and what has become of its messages is known as long as the
+    // session lives.
     const isOlder =
       stream !== undefined &&
+      !isQueue &&
       (isDeparted
         ? counter < stream.counter || (counter === stream.counter && link.generation < stream.attachedBy)
         : counter <= stream.counter);
@@ -99,17 +109,18 @@ export class SessionTabs<A extends AppShape = AnyApp> {
       this.#answer(link, attach, 0, 'stale');
       return;
     }
-    if (stream === undefined ? this.#isForgotten(seen) : stream.hasEnded && !isDeparted) {
+    const isForgotten = stream === undefined ? this.#isForgotten(seen) : stream.hasEnded && !isDeparted;
+    if (isForgotten && !isQueue) {
       this.#answer(link, attach, 0, 'forgotten');
       return;
     }
     const { maxTabs } = context.limits;
-    if (before === undefined && this.#countAttached() >= maxTabs) {
+    if (before === undefined && !isQueue && this.#countAttached() >= maxTabs) {
       throw new WebgramError('WEBGRAM_BAD_FRAME', `more than ${maxTabs} tabs on one link`);
     }
     const isNewStream = stream === undefined;
     if (stream === undefined) {
-      stream = new SessionStream(tabID, context.limits);
+      stream = new SessionStream(tabID, context.limits, undefined, isQueue);
       stream.begin(oldest, life, received);
       this.#streams.set(tabID, stream);
     }
@@ -123,7 +134,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     if (conn === undefined) {
       conn = this.#options.connect(stream, link.address);
       this.#conns.set(stream, conn);
-      this.#options.activate(stream);
+      if (!isQueue) this.#options.activate(stream);
     }
     conn.setOnline(stream.isOnline, link.address);
     this.#options.commitSoon();
@@ -143,6 +154,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
 
   #outcomeFor(stream: SessionStream, link: SessionLink, isNewStream: boolean): Outcome {
     const gap = { sent: 0, received: 0 };
+    if (stream.isQueue) return { resumed: !isNewStream, reason: isNewStream ? 'new' : 'resumed', gap };
     const hadTab = this.#hasHadTab;
     this.#hasHadTab = true;
     if (!isNewStream) return { resumed: true, reason: 'resumed', gap };
@@ -163,7 +175,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
 
   #countAttached(): number {
     let count = 0;
-    for (const { isAttached } of this.#streams.values()) if (isAttached) count += 1;
+    for (const { isAttached, isQueue } of this.#streams.values()) if (isAttached && !isQueue) count += 1;
     return count;
   }
 
@@ -237,7 +249,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
   #closeConn(stream: SessionStream, why: string): void {
     const conn = this.#conns.get(stream);
     this.#conns.delete(stream);
-    if (conn === undefined || !conn.markClosed()) return;
+    if (conn === undefined || !conn.markClosed() || stream.isQueue) return;
     conn.setOnline(false);
     const { handlers } = this.#options.context;
     void handlers.emit('$closed', conn.listenersOf('$closed'), why);
@@ -253,14 +265,24 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     }
   }
 
+  /** A browser that has lost its queue's rows begins another one; the one in use is remembered for good. */
+  #newestQueue(): SessionStream | undefined {
+    let newest: SessionStream | undefined;
+    for (const stream of this.#streams.values()) {
+      if (stream.isQueue && stream.seenMs >= (newest?.seenMs ?? 0)) newest = stream;
+    }
+    return newest;
+  }
+
   /** Lets go of tabs that went without a word, and of streams that nobody will ask for. */
   sweep(nowMs: number): void {
     const { streamGraceMs, streamRetentionMs } = this.#options.context.retention;
+    const queue = this.#newestQueue();
     for (const stream of this.#streams.values()) {
       const goneMs = nowMs - stream.seenMs;
       if (stream.isAttached || stream.queued > 0 || goneMs < streamGraceMs) continue;
       this.#closeConn(stream, 'lost');
-      if (stream.isStored && goneMs < streamRetentionMs) continue;
+      if (stream.isStored && (goneMs < streamRetentionMs || stream === queue)) continue;
       this.#streams.delete(stream.tabID);
       if (stream.isStored) this.#options.committer.forget(stream.tabID);
     }

@@ -9,9 +9,10 @@ export class Listeners {
   on(type: string, listener: Listener): () => void {
     this.#byType.set(type, [...this.of(type), listener]);
     return () => {
-      const rest = this.of(type).filter((one) => one !== listener);
-      if (rest.length > 0) this.#byType.set(type, rest);
-      else this.#byType.delete(type);
+      this.#byType.set(
+        type,
+        this.of(type).filter((one) => one !== listener),
+      );
     };
   }
 

@@ -1,6 +1,7 @@
 import type { TabUp } from 'webgram';
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
+import { Queue } from '../../worker/host/queue/queue.ts';
 import type { TabToHost } from '../../worker/host/port-protocol.ts';
 import type { NumberedUp } from '../../worker/host/stream-copy.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
@@ -70,6 +71,7 @@ export class Leader {
       ...webPlatform('leader-tab', build),
       keyStore: new IdbKeyStore(),
       isAlone,
+      loadQueue: () => Promise.resolve({ Queue }),
       watchLock: (lock, gone) => {
         legacy.cameHere(lock);
         return watchLock(lock, gone);

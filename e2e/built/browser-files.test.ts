@@ -5,9 +5,10 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script, one worker, and what a page loads where a tab is the host', () => {
+test('the build makes one page script, one worker, and what they load when they have to', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
     'leader-tab-<hash>.js',
+    'queue-<hash>.js',
     'webgram.js',
     'worker-<hash>.js',
   ]);
@@ -20,8 +21,9 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
     expect(code.toLowerCase().includes(word)).toBe(false);
   });
 
-  test('imports nothing but the leader tab, when it has to, and what it shares with that', () => {
-    const own = /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(`leader-tab-)/g;
+  test('imports nothing but the leader tab or the queue, when it has to, and what it shares with that', () => {
+    const own =
+      /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(`(?:leader-tab|queue)-)/g;
     const found = code.match(own) ?? [];
     expect(found.length).toBeLessThanOrEqual(name === 'client.js' ? 2 : 1);
     expect(code.replaceAll(own, '')).not.toMatch(/\bfrom\s*["']|\bimport\s*\(|\bimport\s*["']/);
@@ -32,7 +34,7 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
   });
 });
 
-test.each(scripts.filter((name) => !name.startsWith('leader-tab')))(
+test.each(scripts.filter((name) => !/^(leader-tab|queue)-/.test(name)))(
   'dist/browser/%s is a classic script',
   (name) => {
     const code = readFileSync(new URL(name, BROWSER), 'utf8');

@@ -40,6 +40,17 @@ export default function app(server) {
     return count;
   };
 
+  /** Keeps what it was told, so that what was lost, doubled or out of order shows. */
+  server.on('note', async (conn, x) => {
+    conn.sessionData.notes = [...(conn.sessionData.notes ?? []), x];
+    await conn.save();
+    console.log('noted');
+  });
+  server.on('size', async (conn, text) => {
+    conn.sessionData.sizes = [...(conn.sessionData.sizes ?? []), text.length];
+    await conn.save();
+  });
+
   server.answer.login = (conn, account) => conn.login(account, { label: `Dear ${account}` });
   server.answer.logout = (conn) => conn.logout();
   server.answer.account = (conn) => conn.session.account ?? null;

@@ -240,7 +240,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'takes up a stream that has ended',
-    changes: [{ from: ': stream.hasEnded && !isDeparted) {', to: ': false) {' }],
+    changes: [{ from: ': stream.hasEnded && !isDeparted;', to: ': false;' }],
   },
   {
     name: 'forgets at once a stream that has ended',

@@ -51,6 +51,23 @@ describe('Asks', () => {
     expect(abandoned).toHaveBeenCalledExactlyOnceWith(1);
   });
 
+  it('gives up at once what was aborted before', async () => {
+    const abandoned = vi.fn();
+    const asks = new Asks<number>(abandoned);
+    asks.setActive(true);
+    const ask = asks.add(1, { signal: AbortSignal.abort('before') });
+    await expect(ask).rejects.toMatchObject({ code: 'WEBGRAM_ABORTED', cause: 'before' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('settles every promise when all are resolved', async () => {
+    const asks = new Asks<number>(() => undefined);
+    const both = [asks.add(1), asks.add(2)];
+    asks.resolveAll(3);
+    expect(await Promise.all(both)).toEqual([3, 3]);
+    expect(asks.settle(1, null, 'late')).toBe(false);
+  });
+
   it('settles every promise when all are rejected', async () => {
     const asks = new Asks<number>(() => undefined);
     const both = Promise.allSettled([asks.add(1), asks.add(2)]);

@@ -3,7 +3,7 @@ import { AskError, WebgramError, type WireError } from '../errors.ts';
 export interface AskOptions {
   /** How long to wait for the answer while active, in ms. Default 10 s. */
   timeoutMs?: number | undefined;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export const ASK_TIMEOUT_MS = 10_000;
@@ -13,7 +13,7 @@ interface Pending {
   reject(error: Error): void;
   remainingMs: number;
   startedAtMs: number;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer?: ReturnType<typeof setTimeout>;
   forget(): void;
 }
 
@@ -29,8 +29,8 @@ export class Asks<Key extends string | number> {
   readonly #abandoned: (key: Key) => void;
   #active = false;
 
-  /** @param abandoned Called with an ask that timed out or was aborted, so that the other side can be told. */
-  constructor(abandoned: (key: Key) => void) {
+  /** @param abandoned Called with an ask that timed out or was aborted, so that the other side can be told. Default: nobody is. */
+  constructor(abandoned: (key: Key) => void = () => undefined) {
     this.#abandoned = abandoned;
   }
 
@@ -46,7 +46,6 @@ export class Asks<Key extends string | number> {
         reject,
         remainingMs: timeoutMs,
         startedAtMs: 0,
-        timer: undefined,
         forget: () => {
           clearTimeout(pending.timer);
           signal?.removeEventListener('abort', aborted);
@@ -55,7 +54,8 @@ export class Asks<Key extends string | number> {
       };
       this.#pending.set(key, pending);
       signal?.addEventListener('abort', aborted, { once: true });
-      if (this.#active) this.#start(key, pending);
+      if (signal?.aborted) aborted();
+      else if (this.#active) this.#start(key, pending);
     });
   }
 
@@ -81,6 +81,10 @@ export class Asks<Key extends string | number> {
     }
   }
 
+  resolveAll(value: unknown): void {
+    for (const key of [...this.#pending.keys()]) this.settle(key, null, value);
+  }
+
   rejectAll(error: Error): void {
     for (const pending of [...this.#pending.values()]) {
       pending.forget();
@@ -91,12 +95,9 @@ export class Asks<Key extends string | number> {
   #start(key: Key, pending: Pending): void {
     if (pending.remainingMs === Infinity) return;
     pending.startedAtMs = performance.now();
-    pending.timer = setTimeout(
-      () => {
-        this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer came in time', { retryable: true }));
-      },
-      Math.max(0, pending.remainingMs),
-    );
+    pending.timer = setTimeout(() => {
+      this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer in time', { retryable: true }));
+    }, pending.remainingMs);
   }
 
   #giveUp(key: Key, error: WebgramError): void {

@@ -16,7 +16,6 @@ function setUp(limits = DEFAULT_LIMITS) {
   const listener: TabStreamListener = {
     post: (link, envelope) => posted.push({ link, ...envelope }),
     message: tell('message'),
-    volatile: tell('volatile'),
     ask: tell('ask'),
     answered: tell('answered'),
     attached: tell('attached'),

@@ -19,15 +19,15 @@ export type TabUp = OfTab<UpEnvelope>;
 export type TabDown = OfTab<DownEnvelope>;
 
 type Message = Extract<TabUp, { kind: 'send' | 'ask' | 'answer' }>;
+type Unnumbered = Message extends infer M ? (M extends Message ? Omit<M, 'seq' | 'ack'> : never) : never;
 type Sequenced = Extract<TabDown, { kind: 'send' | 'ask' | 'answer' }>;
 
 /** What a tab's stream tells the tab. */
 export interface TabStreamListener {
   /** Carries an envelope towards the server, for the link of that number (0: none is known yet). */
   post(link: number, envelope: TabUp): void;
-  /** A message has arrived: each once, in order. */
+  /** A message has arrived: each once and in order, but for those that are best effort. */
   message(type: string, args: unknown[]): void;
-  volatile(type: string, args: unknown[]): void;
   /** The server asks; answer with `answer(asked, …)`. */
   ask(asked: Position, type: string, args: unknown[]): void;
   answered(asked: number, error: WireError | null, value: unknown): void;
@@ -100,17 +100,17 @@ export class TabStream {
 
   /** @returns False when what is unacknowledged is over the mark; the message was taken all the same. */
   send(type: string, args: unknown[], bytes: number): boolean {
-    this.#add({ kind: 'send', seq: this.#next, ack: this.#received, type, args }, bytes);
+    this.#add({ kind: 'send', type, args }, bytes);
     return !this.#outbox.isFull;
   }
 
   /** @returns The ask's number, which its answer names. */
   ask(type: string, args: unknown[], bytes: number): number {
-    return this.#add({ kind: 'ask', seq: this.#next, ack: this.#received, type, args }, bytes);
+    return this.#add({ kind: 'ask', type, args }, bytes);
   }
 
   answer(asked: Position, error: WireError | null, value: unknown, bytes: number): void {
-    this.#add({ kind: 'answer', seq: this.#next, ack: this.#received, asked, error, value }, bytes);
+    this.#add({ kind: 'answer', asked, error, value }, bytes);
   }
 
   cancel(asked: number): void {
@@ -167,23 +167,22 @@ export class TabStream {
       case 'answer':
         this.#take(envelope);
         return;
-      case 'cancel':
-        // The answer comes too late, which harms nobody.
-        return;
       case 'volatile':
-        this.#listener.volatile(envelope.type, envelope.args);
+        this.#listener.message(envelope.type, envelope.args);
         return;
       case 'detach':
         if (envelope.counter !== this.#counter) return;
         if (envelope.why === 'overflow') this.#restart('overflow');
         else this.#listener.closed(envelope.why);
         return;
+      case 'cancel':
+      // The answer comes too late, which harms nobody.
     }
   }
 
-  #add(message: Message, bytes: number): number {
-    const seq = this.#next;
-    this.#next += 1;
+  #add(said: Unnumbered, bytes: number): number {
+    const seq = this.#next++;
+    const message: Message = { ...said, seq, ack: this.#received };
     this.#outbox.add(seq, message, bytes);
     this.#wasFull ||= this.#outbox.isFull;
     this.#ackDue = 0;
@@ -249,7 +248,7 @@ export class TabStream {
   /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */
   #acknowledgeSoon(): void {
     this.#ackDue += 1;
-    if (this.#ackDue === 1) setTimeout(() => this.#sendAck(), 0);
+    if (this.#ackDue === 1) setTimeout(() => this.#sendAck());
     else if (this.#ackDue >= ACK_AT_ONCE) this.#sendAck();
   }
 

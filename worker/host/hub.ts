@@ -69,6 +69,9 @@ export class Hub {
         if (what === 'wake') served?.wake();
         else served?.acceptServerKey();
       },
+      queue: (call) => {
+        served?.queue(tab, call);
+      },
       gone: () => {
         this.#linkOf.delete(tab);
         served?.depart(tab);

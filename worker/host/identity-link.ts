@@ -20,6 +20,7 @@ import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
+import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { StreamCopy } from './stream-copy.ts';
@@ -39,6 +40,9 @@ const FORKED_MAX_MS = 600_000;
 const SUCCESSOR_RETRY_MS = 5_000;
 /** Longest wait, in ms, that a server can ask for. */
 const MAX_HINT_MS = 60_000;
+
+/** Number of the durable queue among the tabs of a link. */
+const QUEUE = 0;
 
 /** What a host is to its storage: the only one, the one that serves it while another lives, or one that has lost it. */
 export type Standing = 'alone' | 'among others' | 'lost';
@@ -109,6 +113,8 @@ export class IdentityLink {
   /** Until when a proof that was not answered may still reach the server, and take the session over there. */
   #ghostUntilMs = 0;
   #lingerMs = LINGER_MS;
+  /** Keeps durable messages. Loaded with the first link, so that it is there when the network is not. */
+  #queue: Promise<DurableQueue | undefined> | undefined;
   #cancelRetry: () => void = () => undefined;
   #cancelSuccession: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
@@ -141,6 +147,9 @@ export class IdentityLink {
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
     tab.post(this.#stateMessage());
     this.#tabs.add(tab);
+    this.#withQueue((queue) => {
+      queue.greet(tab);
+    });
   }
 
   /** The tab has to look for another host. */
@@ -183,6 +192,36 @@ export class IdentityLink {
   /** Takes what a tab sends, for the link that it knows of. */
   up(tab: TabPort, linkNumber: number, up: TabUp): void {
     this.#tabs.up(tab, linkNumber, up);
+  }
+
+  /** A tab calls the durable queue. */
+  queue(tab: TabPort, call: QueueCall): void {
+    void this.#loadQueue().then((queue) => {
+      const error = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot be loaded' };
+      if (queue === undefined) tab.post({ kind: 'queue', call: call.call, error });
+      else queue.call(tab, call);
+    });
+  }
+
+  /** @returns `undefined` when it cannot be had now. */
+  #loadQueue(): Promise<DurableQueue | undefined> {
+    const { platform, address } = this.#options;
+    const make = ({ Queue }: QueueModule): DurableQueue =>
+      new Queue({
+        address,
+        platform,
+        tell: (message) => {
+          this.#tabs.tell(message);
+        },
+      });
+    return (this.#queue ??= (platform.loadQueue?.().then(make) ?? Promise.reject(new Error())).catch(() => {
+      this.#queue = undefined;
+      return undefined;
+    }));
+  }
+
+  #withQueue(use: (queue: DurableQueue) => unknown): void {
+    void this.#queue?.then((queue) => queue && use(queue));
   }
 
   /** A page was focused, or the network came back. */
@@ -264,7 +303,9 @@ export class IdentityLink {
         for (const envelope of envelopes) this.#receive(attempt, envelope);
       },
       dropped: (envelope, error) => {
-        if ('tab' in envelope) this.#tabs.dropped(envelope.tab, error.code, error.message);
+        if (!('tab' in envelope)) return;
+        if (envelope.tab === QUEUE) this.#withQueue((queue) => queue.dropped(envelope, error));
+        else this.#tabs.dropped(envelope.tab, error.code, error.message);
       },
       down: (end) => {
         this.#down(attempt, end);
@@ -281,6 +322,9 @@ export class IdentityLink {
   #unlink(): void {
     this.#current = undefined;
     this.#tabs.unlinked();
+    this.#withQueue((queue) => {
+      queue.unlinked();
+    });
   }
 
   // ---- who we are
@@ -360,6 +404,7 @@ export class IdentityLink {
     });
     if (isSuccessor) this.#linkTabs(attempt);
     this.#tabs.heard(ok.serverTimeMs);
+    void this.#loadQueue().then((queue) => queue?.linked(attempt.link, identity));
     this.#apply({ name: 'up', nowMs: this.#nowMs() });
   }
 
@@ -368,7 +413,11 @@ export class IdentityLink {
   #receive(attempt: Attempt, envelope: DownEnvelope): void {
     if (attempt !== this.#current) return;
     if ('tab' in envelope) {
-      this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
+      if (envelope.tab === QUEUE)
+        this.#withQueue((queue) => {
+          queue.receive(envelope);
+        });
+      else this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
     } else if (envelope.kind === 'identity') {
       try {
         this.#takeIdentityWord(attempt, envelope);

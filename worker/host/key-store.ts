@@ -38,17 +38,22 @@ export class MemoryKeyStore implements KeyStore {
   }
 
   async read(prefix: string): Promise<ReadonlyMap<string, unknown>> {
-    return new Map([...this.#records].filter(([key]) => key.startsWith(prefix)).sort(byKey));
+    return this.#under(prefix);
   }
 
   async update(
     prefix: string,
     change: (records: ReadonlyMap<string, unknown>) => readonly Write[],
   ): Promise<void> {
-    for (const [key, value] of change(await this.read(prefix))) {
+    // Nothing may come between the records that it is shown and those that it writes.
+    for (const [key, value] of change(this.#under(prefix))) {
       if (value === undefined) this.#records.delete(key);
       else this.#records.set(key, value);
     }
+  }
+
+  #under(prefix: string): Map<string, unknown> {
+    return new Map([...this.#records].filter(([key]) => key.startsWith(prefix)).sort(byKey));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ErrorCode, TabDown, TabUp } from 'webgram';
+import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
 
 /**
  * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
@@ -33,6 +33,15 @@ export interface Demands {
   sealed?: boolean | undefined;
 }
 
+/** What of the durable messages of the tab's identity is still to be handled. */
+export interface QueueInfo {
+  count: number;
+  /** Bytes of their arguments as they are encoded. */
+  bytes: number;
+  /** When the oldest was stored, ms since 1970; `undefined` when there is none. */
+  oldestMs: number | undefined;
+}
+
 export type TabToHost =
   /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
   | {
@@ -54,6 +63,19 @@ export type TabToHost =
    * only what was meant for the link it has.
    */
   | { kind: 'up'; link: number; envelope: TabUp }
+  /**
+   * A call to the durable queue, which is answered. The numbers of a client's calls grow, and it repeats those that were
+   * not answered to every new host.
+   */
+  | {
+      kind: 'queue';
+      call: number;
+      what: 'send' | 'list' | 'clear';
+      /** Of a message that is to be kept. */
+      type: string;
+      args: unknown[];
+      bytes: number;
+    }
   /** The application accepts the server's key that was refused last. */
   | { kind: 'accept-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
@@ -76,6 +98,8 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'down'; link: number; envelope: TabDown }
   /** `server-key-changed` and other news that is no state. */
   | { kind: 'notice'; code: string; message: string }
+  /** What is queued has changed; or the answer to that call. */
+  | { kind: 'queue'; info?: QueueInfo; call?: number; error?: WireError; value?: unknown }
   | { kind: 'pong' }
 );
 

@@ -89,7 +89,7 @@ export class StreamCopy {
   }
 
   receive(down: TabDown): void {
-    if (down.kind === 'ack' && 'timeMs' in down) {
+    if (down.kind === 'ack') {
       this.heard(down.timeMs);
       this.#acknowledge(down.ack);
     } else if (down.kind === 'send' || down.kind === 'ask' || down.kind === 'answer') {

@@ -43,6 +43,9 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       if (!isCount(link) || !isRecord(envelope)) return undefined;
       return { kind: 'up', link, envelope: parseTabUp(envelope) };
     }
+    case 'queue':
+      // What is in it is looked at where it is kept.
+      return isCount(data['call']) ? (data as TabToHost & { kind: 'queue' }) : undefined;
     case 'wake':
     case 'accept-key':
     case 'close':

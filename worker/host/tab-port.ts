@@ -27,6 +27,7 @@ export interface TabPortOptions {
   hello: (hello: TabToHost & { kind: 'hello' }) => void;
   up: (link: number, up: TabUp) => void;
   wants: (what: 'wake' | 'accept-key') => void;
+  queue: (call: TabToHost & { kind: 'queue' }) => void;
   /** The tab has closed its client, or died. Messages that it posted before can still come in. */
   gone: () => void;
 }
@@ -95,6 +96,9 @@ export class TabPort {
       case 'wake':
       case 'accept-key':
         if (!this.#isGone) this.#options.wants(message.kind);
+        break;
+      case 'queue':
+        if (!this.#isGone) this.#options.queue(message);
         break;
       case 'close':
         this.#gone();
