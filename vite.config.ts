@@ -4,6 +4,7 @@ import path from 'node:path';
 import { playwright } from '@vitest/browser-playwright';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
+import { minify, type MinifyOptions } from 'terser';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
@@ -87,7 +88,7 @@ export default defineConfig(({ command, mode }) => ({
     renderBuiltUrl: (fileName, { hostType }) =>
       hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
   },
-  plugins: [browserFileNames(), leaderTabOfScript(), terseHosts()],
+  plugins: [browserFileNames(), leaderTabOfScript(), terseHosts(), smallerScripts()],
   builder: {
     sharedConfigBuild: true,
     sharedPlugins: true,
@@ -276,6 +277,78 @@ function terseHosts(): Plugin {
       if (!['queue', 'worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/'))
         return null;
       return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
+    },
+  };
+}
+
+/**
+ * Names of properties and methods that never leave their script: no wire, message of a port, stored row, other script or
+ * application knows them.
+ */
+const INNER_NAMES = [
+  ...[
+    'abandon',
+    'acknowledge',
+    'answered',
+    'attachAgain',
+    'deriveSecret',
+    'drained',
+    'dropped',
+    'environment',
+  ],
+  ...[
+    'failLater',
+    'findHost',
+    'fromPlatform',
+    'generateEphemeral',
+    'hasLostSession',
+    'holdLock',
+    'isLeaving',
+  ],
+  ...[
+    'isOfAnother',
+    'madeBecause',
+    'maxFrameBytes',
+    'maxHandshakeBytes',
+    'maxUnackedBytes',
+    'maxUnackedCount',
+  ],
+  ...[
+    'minimumMs',
+    'missing',
+    'prepareNext',
+    'receiveAnswer',
+    'rejectAll',
+    'remainingMs',
+    'resolveAll',
+    'restarted',
+  ],
+  ...['sendEncoded', 'serverTimeMs', 'setActive', 'setAsideToTry', 'signingKey', 'standDown', 'startedAtMs'],
+  ...['storeLost', 'tickFrameBytes', 'watchLock', 'welcomed'],
+];
+
+/** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
+function smallerScripts(): Plugin {
+  const options: MinifyOptions = {
+    ecma: 2020,
+    toplevel: true,
+    compress: { passes: 3, keep_fargs: false },
+    mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
+  };
+  return {
+    name: 'webgram:smaller-scripts',
+    apply: 'build',
+    sharedDuringBuild: true,
+    async generateBundle(_options, bundle) {
+      if (!['worker', 'script'].includes(this.environment.name)) return;
+      for (const file of Object.values(bundle)) {
+        if (file.type !== 'chunk') continue;
+        const map = bundle[`${file.fileName}.map`];
+        const content = map?.type === 'asset' ? String(map.source) : undefined;
+        const smaller = await minify(file.code, { ...options, sourceMap: content ? { content } : false });
+        file.code = smaller.code ?? file.code;
+        if (map?.type === 'asset' && typeof smaller.map === 'string') map.source = smaller.map;
+      }
     },
   };
 }
