@@ -369,6 +369,38 @@ test('a page in the back-forward cache lets go, and is in session again when it 
   expect(page.active[1]).toMatchObject({ reason: 'resumed' });
 });
 
+test('what a page sends when it comes back from the back-forward cache was not handled before, and is', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  expect(await page.client.ask('incr', 1)).toBe(2);
+  page.listener?.hide();
+  await rest();
+  host.clock.advance(1_000);
+  await server.last.up('detach');
+  session.outcome = 'forgotten';
+  page.listener?.show();
+  expect(await page.client.ask('incr', 2)).toBe(3);
+  expect(page.active[1]).toMatchObject({ reason: 'retention', gap: { sent: 0, received: 0 } });
+  await page.client.ask('incr', 3);
+});
+
+test('what was not answered when a page went into the back-forward cache is not asked again', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  session.answersAsks = false;
+  const unanswered = page.client.ask('incr', 1).catch((error: unknown) => error);
+  await until(() => session.handled.length === 1);
+  page.listener?.hide();
+  await rest();
+  host.clock.advance(1_000);
+  await server.last.up('detach');
+  session.outcome = 'forgotten';
+  session.answersAsks = true;
+  page.listener?.show();
+  expect(await unanswered).toMatchObject({ code: 'WEBGRAM_GAP' });
+  expect(await page.client.ask('incr', 2)).toBe(3);
+});
+
 test('a page that stays in the back-forward cache is gone for the server', async () => {
   const page = new TestPage();
   await page.client.waitForSession();

@@ -176,8 +176,8 @@ export class Client<A extends AppShape = AnyApp> {
         drained: () => {
           this.#drainWaiters.resolveAll(true);
         },
-        restarted: (reason, sent) => {
-          this.#restarted(reason, sent);
+        restarted: (reason, sent, isWhole) => {
+          this.#restarted(reason, sent, isWhole);
         },
         storeLost: () => {
           if (this.#outcome !== undefined) this.#outcome.reason = 'store-lost';
@@ -219,6 +219,9 @@ export class Client<A extends AppShape = AnyApp> {
       },
       receive: (message) => {
         this.#receive(message);
+      },
+      shown: () => {
+        if (this.#asks.isEmpty) this.#stream.rest();
       },
       missing: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
@@ -443,8 +446,9 @@ export class Client<A extends AppShape = AnyApp> {
     this.#emit('$session-active', [session]);
   }
 
-  #restarted(reason: OutcomeReason, sent: number): void {
+  #restarted(reason: OutcomeReason, sent: number, isWhole: boolean): void {
     this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
+    if (isWhole) return;
     this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'forgotten'));
     this.#drainWaiters.resolveAll(true);
   }

@@ -20,6 +20,8 @@ export interface HostConnectionOptions {
   /** A host that knows nothing of this tab yet takes envelopes from here on. */
   welcomed: (host: ClientHost) => void;
   receive: (message: HostMessage) => void;
+  /** The page has come back from the back-forward cache, where it was gone for its host. */
+  shown: () => void;
   /** No host can be found; it is looked for again at `retryAtMs`. */
   missing: (reason: string, retryAtMs: number) => void;
   /** No host serves this tab. Final. */
@@ -56,6 +58,7 @@ export class HostConnection {
         this.#letGo();
       },
       show: () => {
+        options.shown();
         void this.#find();
       },
     });

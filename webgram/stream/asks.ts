@@ -81,6 +81,11 @@ export class Asks<Key extends string | number> {
     }
   }
 
+  /** Nothing is asked that was not answered. */
+  get isEmpty(): boolean {
+    return this.#pending.size === 0;
+  }
+
   resolveAll(value: unknown): void {
     for (const key of [...this.#pending.keys()]) this.settle(key, null, value);
   }

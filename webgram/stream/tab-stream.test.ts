@@ -124,8 +124,46 @@ describe('TabStream', () => {
     expect(look().at(-1)).toMatchObject({ kind: 'attach', counter: 2, tabID: 'tab1' });
     stream.receive(1, attached(2));
     stream.receive(1, down(7, 3));
-    expect(events.at(-1)).toEqual(['restarted', 'overflow', 0]);
+    expect(events.at(-1)).toEqual(['restarted', 'overflow', 0, false]);
     expect(look().at(-1)).toMatchObject({ kind: 'attach', counter: 1, tabID: 'tab2' });
+  });
+
+  it('carries on what was added since it rested, when the server has ended it meanwhile', () => {
+    const { stream, events, look } = setUp();
+    stream.attach(1);
+    stream.receive(1, attached(1));
+    stream.send('a', [], 1);
+    stream.receive(1, { kind: 'ack', ack: 1, com: null, timeMs: 1 });
+    stream.rest();
+    stream.send('b', [], 1);
+    stream.attach(0);
+    stream.attach(2);
+    stream.send('c', [], 1);
+    stream.receive(2, attached(3, { outcome: 'forgotten' }));
+    expect(events.at(-1)).toEqual(['restarted', 'retention', 0, true]);
+    expect(look().slice(-3)).toMatchObject([
+      { kind: 'attach', tabID: 'tab2', counter: 1, oldest: 2 },
+      { kind: 'send', type: 'b', seq: 2 },
+      { kind: 'send', type: 'c', seq: 3 },
+    ]);
+  });
+
+  it.each([
+    ['something was unacknowledged when it rested', ['send', 'rest', 'attach']],
+    ['a link before this one may have carried it', ['rest', 'send', 'attach', 'attach']],
+    ['it has not rested', ['send', 'attach']],
+  ])('carries on nothing when %s', (_why, steps) => {
+    const { stream, events } = setUp();
+    stream.attach(1);
+    stream.receive(1, attached(1));
+    let attaches = 1;
+    for (const step of steps) {
+      if (step === 'send') stream.send('a', [], 1);
+      else if (step === 'rest') stream.rest();
+      else stream.attach(++attaches);
+    }
+    stream.receive(attaches, attached(attaches, { outcome: 'forgotten' }));
+    expect(events.at(-1)).toEqual(['restarted', 'retention', 1, false]);
   });
 
   it('begins anew when the server has forgotten it, and says how many messages that leaves open', () => {
@@ -134,7 +172,7 @@ describe('TabStream', () => {
     stream.send('a', [], 1);
     stream.send('b', [], 1);
     stream.receive(1, attached(1, { outcome: 'forgotten' }));
-    expect(events).toEqual([['restarted', 'retention', 2]]);
+    expect(events).toEqual([['restarted', 'retention', 2, false]]);
     stream.receive(1, attached(1));
     expect(isAttached()).toBe(true);
     stream.send('c', [], 1);

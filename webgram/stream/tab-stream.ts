@@ -40,8 +40,9 @@ export interface TabStreamListener {
    *
    * @param reason `retention` or `overflow`.
    * @param sent Messages that the server has not acknowledged; whether they were handled is unknown.
+   * @param isWhole Nothing was outstanding but what was never handled, which the new stream carries on.
    */
-  restarted(reason: OutcomeReason, sent: number): void;
+  restarted(reason: OutcomeReason, sent: number, isWhole: boolean): void;
   /** The server has lost commits that this tab was told of. */
   storeLost(): void;
   /** The server's application closed this connection. */
@@ -74,6 +75,8 @@ export class TabStream {
   #seenLife = 0;
   #committed: LineageEntry | null = null;
   #ackDue = 0;
+  /** All that is kept was added since `rest`, and no attach that the server may have taken stood before it. */
+  #isWhole = false;
   /** Where a hole was met last; meeting it again without progress means that it does not fill. */
   #hole: Position | null = null;
 
@@ -127,6 +130,7 @@ export class TabStream {
    * What is unacknowledged is offered again behind it.
    */
   attach(link: number): void {
+    if (this.#link !== 0) this.#isWhole = false;
     this.#link = link;
     this.#attached = false;
     this.#counter += 1;
@@ -146,6 +150,15 @@ export class TabStream {
       info: {},
     });
     for (const { message } of kept) this.#listener.post(link, { ...message, ack: this.#received });
+  }
+
+  /**
+   * The page was away for a while, and nothing that was asked before is outstanding: if the server has ended the stream
+   * meanwhile, what is added from now on goes with the next one.
+   */
+  rest(): void {
+    this.#link = 0;
+    this.#isWhole = this.#outbox.kept.length === 0;
   }
 
   /** Takes what has come over a link; what belongs to another attachment than the latest is ignored. */
@@ -204,6 +217,7 @@ export class TabStream {
       return;
     }
     this.#attached = true;
+    this.#isWhole = false;
     this.#listener.attached(outcome);
     if (this.#committed !== null && !holds(lineage, this.#committed)) {
       this.#committed = null;
@@ -259,14 +273,19 @@ export class TabStream {
   }
 
   #restart(reason: OutcomeReason): void {
-    const sent = this.#outbox.clear();
-    this.#wasFull = false;
+    const isWhole = this.#isWhole;
+    let sent = 0;
+    if (!isWhole) {
+      sent = this.#outbox.clear();
+      this.#wasFull = false;
+      this.#next = 1;
+    }
+    this.#isWhole = false;
     this.#tabID = this.#newTabID();
     this.#counter = 0;
-    this.#next = 1;
     this.#received = START;
     this.#hole = null;
-    this.#listener.restarted(reason, sent);
+    this.#listener.restarted(reason, sent, isWhole);
     this.attach(this.#link);
   }
 }

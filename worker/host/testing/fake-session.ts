@@ -14,6 +14,7 @@ export class FakeSession {
   readonly #received = new Map<string, number>();
   readonly #sent = new Map<string, number>();
   readonly #tabs = new Map<number, string>();
+  readonly #refused = new Set<number>();
   readonly #server: FakeServer;
 
   constructor(server: FakeServer) {
@@ -49,7 +50,10 @@ export class FakeSession {
       if (known === undefined) this.#received.set(tabID, up.oldest - 1);
       const received = this.#received.get(tabID)!;
       const reason = this.outcome ?? (known !== undefined ? 'resumed' : isFirst ? 'new' : 'joined');
-      if (reason === 'forgotten') this.outcome = undefined;
+      if (reason === 'forgotten') {
+        this.outcome = undefined;
+        this.#refused.add(tab);
+      } else this.#refused.delete(tab);
       const outcome =
         reason === 'forgotten'
           ? reason
@@ -60,6 +64,8 @@ export class FakeSession {
       this.answers.push(up);
       this.#count(up.tab, up.seq);
     } else if (up.kind === 'send' || up.kind === 'ask') {
+      // Behind an attach that was refused.
+      if (this.#refused.has(up.tab)) return;
       const tabID = this.#tabs.get(up.tab)!;
       if (up.seq === this.#received.get(tabID)! + 1)
         this.handled.push({ tabID, type: up.type, args: up.args });
