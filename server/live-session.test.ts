@@ -699,6 +699,40 @@ describe('LiveSession', () => {
     expect(sessions.live.size).toBe(0);
   });
 
+  it.each([
+    ['a handler', (handler: (conn: Conn) => Promise<number>) => handler],
+    ['a concurrent handler', concurrent<(conn: Conn) => Promise<number>>],
+  ])('remembers what %s is handling, however long its tab is gone', async (_what, wrap) => {
+    let runs = 0;
+    let go = (): void => undefined;
+    const paid = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    handlers.answer['pay'] = wrap(async (conn) => {
+      runs += 1;
+      await paid;
+      await conn.save();
+      return runs;
+    });
+    const closed = vi.fn();
+    handlers.on('$closed', closed);
+    const { session, link: one } = await link(1, true);
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'pay'));
+    session.linkDown(one);
+    nowMs += DEFAULT_RETENTION.streamGraceMs;
+    session.sweep();
+    expect(closed).toHaveBeenCalledWith(expect.anything(), 'lost');
+    const { link: two } = await link(2);
+    session.receive(two, attach(1, TAB[0], 2));
+    session.receive(two, ask(1, 1, 'pay'));
+    go();
+    const answered = await two.until(({ asked }) => asked === 1);
+    expect(answered[0]).toMatchObject({ kind: 'attached', received: 1 });
+    expect(answered.at(-1)).toMatchObject({ body: [null, 1] });
+    expect(runs).toBe(1);
+  });
+
   it('asks a tab, but not from a handler of the same session', async () => {
     handlers.answer['loop'] = (conn: Conn) => conn.ask('name');
     const { session, link: one } = await link(1, true);

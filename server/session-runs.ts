@@ -126,6 +126,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     const restore = handler.isConcurrent ? undefined : data.checkpoint();
     const run = new HandlerRun(session, { stream, seq }, true, restore);
     this.#runs.add(run);
+    stream.running += 1;
     let result: unknown;
     try {
       result = within(run, () => handler.call(args));
@@ -168,7 +169,6 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     message: MessageUp,
   ): void {
     this.#concurrent += 1;
-    stream.concurrent += 1;
     const end = (finish: () => void): void => {
       if (!this.#hasEnded) this.#options.finished(stream, finish);
     };
@@ -189,9 +189,8 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   /** Takes the effects of a concurrent handler in, in its turn. */
   finish(stream: SessionStream, finish: () => void): void {
     this.#concurrent -= 1;
-    stream.concurrent -= 1;
     finish();
-    if (stream.concurrent > 0) return;
+    if (stream.running > 0) return;
     stream.whenIdle?.();
     stream.whenIdle = undefined;
   }
@@ -313,7 +312,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   ): void {
     if (this.#hasEnded) return;
     const { committer, tabs } = this.#options;
-    this.#runs.delete(run);
+    if (this.#runs.delete(run)) stream.running -= 1;
     if (run.wantsCommit && message === undefined) this.#want();
     if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();
     // What is in a queue was promised to arrive once, for as long as the session lives.

@@ -79,8 +79,8 @@ export class SessionStream {
   seenMs: number;
   /** Messages that were taken and wait for their handlers. */
   queued = 0;
-  /** Concurrent handlers of its messages that are under way, and what waits for their end. */
-  concurrent = 0;
+  /** Handlers of its messages that are under way, and what waits for the end of concurrent ones. */
+  running = 0;
   whenIdle: (() => void) | undefined;
   /** Its state differs from its row. */
   isDirty = false;

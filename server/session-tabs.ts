@@ -224,7 +224,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     const end = (): void => {
       if (stream.counter === counter && stream.attachment?.link === link) this.#end(stream, 'gone');
     };
-    if (stream.concurrent === 0) end();
+    if (stream.running === 0) end();
     else stream.whenIdle = end;
   }
 
@@ -282,6 +282,8 @@ export class SessionTabs<A extends AppShape = AnyApp> {
       const goneMs = nowMs - stream.seenMs;
       if (stream.isAttached || stream.queued > 0 || goneMs < streamGraceMs) continue;
       this.#closeConn(stream, 'lost');
+      // Its tab, should it come back, offers again what is being handled.
+      if (stream.running > 0) continue;
       if (stream.isStored && (goneMs < streamRetentionMs || stream === queue)) continue;
       this.#streams.delete(stream.tabID);
       if (stream.isStored) this.#options.committer.forget(stream.tabID);

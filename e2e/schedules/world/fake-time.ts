@@ -30,7 +30,9 @@ export class FakeTime {
 
   set(callback: () => void, delayMs = 0, isRepeated = false): Timer & { unref(): unknown; ref(): unknown } {
     const everyMs = isRepeated ? delayMs : undefined;
-    const due = { owner: this.#owner(), callback, dueMs: this.nowMs + Math.max(0, delayMs), everyMs };
+    // Timers of browsers and Node take whole ms, and their clocks tell them.
+    const dueMs = this.nowMs + Math.max(0, Math.trunc(delayMs));
+    const due = { owner: this.#owner(), callback, dueMs, everyMs };
     const timer = { ...due, n: ++this.#made, isSet: true, unref: () => timer, ref: () => timer };
     this.#timers.push(timer);
     return timer;
