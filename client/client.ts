@@ -221,7 +221,7 @@ export class Client<A extends AppShape = AnyApp> {
         this.#receive(message);
       },
       shown: () => {
-        if (this.#asks.isEmpty) this.#stream.rest();
+        this.#stream.rest(this.#asks.isEmpty);
       },
       missing: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });

@@ -58,6 +58,8 @@ export class HostConnection {
         this.#letGo();
       },
       show: () => {
+        // The host may have finished for this tab already: what comes now is for one that knows it is back.
+        this.#dropHost();
         options.shown();
         void this.#find();
       },
@@ -74,8 +76,7 @@ export class HostConnection {
   close(): void {
     this.post({ kind: 'close' });
     this.#letGo();
-    this.#host?.port.close();
-    this.#host = undefined;
+    this.#dropHost();
     this.#stopListening();
   }
 
@@ -114,7 +115,7 @@ export class HostConnection {
         host.port.close();
         return;
       }
-      this.#host?.port.close();
+      this.#dropHost();
       this.#host = host;
       this.#incarnation = '';
       this.#foundMs = Date.now();
@@ -161,5 +162,10 @@ export class HostConnection {
     clearTimeout(this.#retryTimer);
     this.#stopWatching?.();
     return ++this.#search;
+  }
+
+  #dropHost(): void {
+    this.#host?.port.close();
+    this.#host = undefined;
   }
 }

@@ -134,7 +134,7 @@ describe('TabStream', () => {
     stream.receive(1, attached(1));
     stream.send('a', [], 1);
     stream.receive(1, { kind: 'ack', ack: 1, com: null, timeMs: 1 });
-    stream.rest();
+    stream.rest(true);
     stream.send('b', [], 1);
     stream.attach(0);
     stream.attach(2);
@@ -152,6 +152,8 @@ describe('TabStream', () => {
     ['something was unacknowledged when it rested', ['send', 'rest', 'attach']],
     ['a link before this one may have carried it', ['rest', 'send', 'attach', 'attach']],
     ['it has not rested', ['send', 'attach']],
+    ['it rested a second time with an answer outstanding', ['rest', 'send', 'rest unanswered', 'attach']],
+    ['something was outstanding when it rested a second time', ['rest', 'send', 'rest', 'attach']],
   ])('carries on nothing when %s', (_why, steps) => {
     const { stream, events } = setUp();
     stream.attach(1);
@@ -159,7 +161,7 @@ describe('TabStream', () => {
     let attaches = 1;
     for (const step of steps) {
       if (step === 'send') stream.send('a', [], 1);
-      else if (step === 'rest') stream.rest();
+      else if (step.startsWith('rest')) stream.rest(step === 'rest');
       else stream.attach(++attaches);
     }
     stream.receive(attaches, attached(attaches, { outcome: 'forgotten' }));

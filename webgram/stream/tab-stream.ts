@@ -153,12 +153,14 @@ export class TabStream {
   }
 
   /**
-   * The page was away for a while, and nothing that was asked before is outstanding: if the server has ended the stream
-   * meanwhile, what is added from now on goes with the next one.
+   * The page was away for a while. If the server has ended the stream meanwhile, what is added from now on goes with the
+   * next one, unless something from before is outstanding.
+   *
+   * @param isAnswered Nothing that was asked is.
    */
-  rest(): void {
+  rest(isAnswered: boolean): void {
     this.#link = 0;
-    this.#isWhole = this.#outbox.kept.length === 0;
+    this.#isWhole = isAnswered && this.#outbox.kept.length === 0;
   }
 
   /** Takes what has come over a link; what belongs to another attachment than the latest is ignored. */
