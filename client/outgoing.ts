@@ -10,7 +10,8 @@ export const TAB_LIMITS = {
 } satisfies Partial<Limits>;
 /** Room for type, number, acknowledgement and tag of a message, in bytes. */
 const ENVELOPE_BYTES = 1_000;
-const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
+/** `$devices` is the library's own: `Devices` asks it. */
+const MESSAGE_TYPE = /^([^$]|\$devices$)[^]{0,255}$/;
 
 /** A message that can be handed to the stream. */
 export interface Outgoing {

@@ -221,7 +221,8 @@ export class Conn<A extends AppShape = AnyApp> {
    *
    * @param account The application's user id, 1 to 256 characters.
    * @param profile What to show of the user, at most 64 KiB.
-   * @throws {WebgramError} `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT` when the browser does
+   * @throws {WebgramError} `WEBGRAM_ACCOUNT_BOUND` when the session belongs to another user: log out first.
+   * `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT` when the browser does
    * not answer within 30 s, `WEBGRAM_BAD_FRAME` when it answers wrong, `WEBGRAM_LOGIN_PENDING` while another login
    * or logout of the session is open: nothing has changed. `WEBGRAM_STORE_FAILED`: nobody knows.
    */

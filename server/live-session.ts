@@ -7,6 +7,7 @@ import {
   type AppShape,
   type ArgsOf,
   type DataOf,
+  type Device,
   type EncodedBody,
   type PageMessages,
   type PayloadCodec,
@@ -16,17 +17,19 @@ import {
 import type { SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
 import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
+import { labelOf, type NewDevice } from './device.ts';
 import { currentRun } from './handler-run.ts';
 import { SessionAccount } from './session-account.ts';
 import type { SessionContext } from './session-context.ts';
 import { SessionData, type SystemData } from './session-data.ts';
+import { SessionDevice } from './session-device.ts';
 import { SessionExpiry } from './session-expiry.ts';
 import { Gate } from './session-gate.ts';
 import type { SessionLink } from './session-link.ts';
 import { SessionRuns, type MessageUp } from './session-runs.ts';
 import { parseStreamRow, SessionStream, type Sent } from './session-stream.ts';
 import { SessionTabs } from './session-tabs.ts';
-import type { StoredSession } from './store/store.ts';
+import type { DeviceChange, StoredSession } from './store/store.ts';
 
 /** What goes through the session's gate, one at a time. */
 type Task =
@@ -67,6 +70,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   readonly #data: SessionData;
   readonly #committer: Committer;
   readonly #account: SessionAccount;
+  readonly #device: SessionDevice;
   readonly #expiry: SessionExpiry;
   readonly #tabs: SessionTabs<A>;
   readonly #runs: SessionRuns<A>;
@@ -109,6 +113,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         this.#onRefused(error);
       },
     });
+    this.#device = new SessionDevice(stored, context);
     this.#account = new SessionAccount(stored, {
       ...context,
       data: this.#data,
@@ -116,6 +121,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       link: () => this.#link,
       renewing: () => {
         this.#gate.unpause();
+      },
+      bound: (before) => {
+        context.bound(this, before);
       },
     });
     this.#tabs = this.#makeTabs(streams);
@@ -239,6 +247,21 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     return this.#account.name;
   }
 
+  /** What is kept of the browser it lives in. */
+  get device(): Readonly<Device> {
+    return this.#device.present;
+  }
+
+  /** A browser has it open now. */
+  get isOnline(): boolean {
+    return this.#link !== null;
+  }
+
+  /** What is kept of the browser was written by another way. */
+  deviceChanged(change: DeviceChange): void {
+    this.#device.changed(change);
+  }
+
   /** What is kept of the session besides its data. */
   get record(): SessionRecord {
     return this.#account.record;
@@ -302,10 +325,35 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       login: async (account, profile) => {
         const conn = this.#tabs.connOf(stream);
         if (conn === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
+        const isNew = this.account === undefined;
         await this.#account.login(conn, account, profile);
+        if (isNew) void this.#tellNewDevice(conn, account);
       },
       logout: () => this.#account.logout(),
     };
+  }
+
+  /** Tells the application that an account has come to a session it was not bound to. */
+  async #tellNewDevice(conn: Conn<A>, account: string): Promise<void> {
+    const { store, handlers, log } = this.#context;
+    const listeners = handlers.of('$new-device');
+    if (listeners.length === 0) return;
+    const sessions = await store.summariesOf(account, 0, 2).catch((error: unknown) => {
+      log.warn({ sessionID: this.sessionID, error }, "an account's sessions could not be read");
+      return undefined;
+    });
+    const { sessionID, device } = this;
+    // Where that is unknown a mail too many is better than none.
+    const isFirst = sessions?.length === 1;
+    const news: NewDevice = {
+      account,
+      sessionID,
+      label: labelOf(device),
+      device,
+      address: conn.address,
+      isFirst,
+    };
+    await handlers.emit('$new-device', listeners, conn, news);
   }
 
   #sendTo(streams: readonly SessionStream[], body: EncodedBody): void {
@@ -338,6 +386,20 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     });
   }
 
+  /**
+   * Ends the session for good, also on this node.
+   *
+   * @param end Ends it in the store. @returns Whether it was alive.
+   */
+  revoke(end: () => Promise<boolean>): Promise<boolean> {
+    // Between commits: one that is on its way would be refused, and tabs be told to come back.
+    return this.#committer.alone(async () => {
+      const wasAlive = await end();
+      if (wasAlive) this.end('revoked', CLOSE.revoked);
+      return wasAlive;
+    });
+  }
+
   /** A link has proved itself for this session; it supersedes an older one. */
   attachLink(link: SessionLink): void {
     if (this.#state.name !== 'live') {
@@ -354,6 +416,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.#link = link;
     this.#codec = link.codec;
     this.#expiry.use();
+    void this.#device.locate(link.address[0]);
     this.#tabs.renumber();
     // Always, so that the client learns of a logout as well.
     const { account = null, profile } = this.record;

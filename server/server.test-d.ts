@@ -44,6 +44,11 @@ describe('Server<App>', () => {
     server.on('$closed', (_conn, reason) => {
       expectTypeOf(reason).toEqualTypeOf<string>();
     });
+    server.on('$new-device', (conn, { label, isFirst }) => {
+      expectTypeOf(conn).toEqualTypeOf<Conn<App>>();
+      expectTypeOf(label).toEqualTypeOf<string>();
+      expectTypeOf(isFirst).toEqualTypeOf<boolean>();
+    });
     // @ts-expect-error no such event
     server.on('$opend', () => undefined);
   });
@@ -71,6 +76,15 @@ describe('Server', () => {
     });
     loose.answer['incr'] = (_conn, x: number) => x + 1;
     loose.answer.incr = (_conn, x: number) => x + 1;
+  });
+
+  test('asks the application where a device is, and whether one may be revoked', () => {
+    void (() =>
+      new Server({ locate: () => ({ country: 'LV' }), mayRevoke: (_conn, { proof }) => proof === 1 }));
+    // @ts-expect-error a number is no place
+    void (() => new Server({ locate: () => 1 }));
+    // @ts-expect-error a word is no decision
+    void (() => new Server({ mayRevoke: () => 'yes' }));
   });
 
   test('refuses options that it does not know', () => {

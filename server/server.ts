@@ -7,6 +7,7 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import {
+  DEVICES,
   unreachable,
   type AnyApp,
   type AppShape,
@@ -19,6 +20,8 @@ import {
 import type { Login } from './account.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
+import { answerDevices } from './device-answers.ts';
+import type { NewDevice } from './device.ts';
 import { Handlers } from './handlers.ts';
 import { BrowserFiles } from './http/browser-files.ts';
 import { intercept } from './http/intercept.ts';
@@ -87,6 +90,7 @@ export class Server<A extends AppShape = AnyApp> {
     this.#browserFiles = new BrowserFiles(browserFolder);
     this.#handlers = new Handlers(log);
     this.sessions = new Sessions({ ...settings, handlers: this.#handlers });
+    this.#handlers.own.set(DEVICES, answerDevices(this.sessions, settings.mayRevoke));
     if (options.manualStart !== true) process.nextTick(() => this.#startByItself());
   }
 
@@ -111,6 +115,7 @@ export class Server<A extends AppShape = AnyApp> {
   on(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   on(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
   on(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
+  on(event: '$new-device', listener: (conn: Conn<A>, device: NewDevice) => unknown): () => void;
   on(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
     return this.#handlers.on(type, listener);
@@ -124,6 +129,7 @@ export class Server<A extends AppShape = AnyApp> {
   once(event: '$connect' | '$opened' | '$session-active', listener: (conn: Conn<A>) => unknown): () => void;
   once(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
   once(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
+  once(event: '$new-device', listener: (conn: Conn<A>, device: NewDevice) => unknown): () => void;
   once(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {
     return this.#handlers.once(type, listener);

@@ -240,6 +240,11 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   /** All listeners of a message are one handler; an ask that only has listeners is answered with nothing. */
   #handlerOf(kind: 'send' | 'ask', type: string, conn: Conn<A>): Handler | undefined {
     const { handlers } = this.#options;
+    // Events of the library have listeners under such names, which are nobody's to call from outside.
+    if (type.startsWith('$')) {
+      const own = kind === 'ask' ? handlers.own.get(type) : undefined;
+      return own && { isConcurrent: true, call: (args) => own(conn, ...args) };
+    }
     const answerer = kind === 'ask' ? handlers.answerer(type) : undefined;
     if (answerer !== undefined) {
       return { isConcurrent: isConcurrent(answerer), call: (args) => answerer(conn, ...args) };

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script, one worker, and what a page loads where a tab is the host', () => {
+test('the build makes one page script, one worker, what a page loads where a tab is the host, and a module for devices', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'devices.js',
     'leader-tab-<hash>.js',
     'webgram.js',
     'worker-<hash>.js',
@@ -32,7 +33,7 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
   });
 });
 
-test.each(scripts.filter((name) => !name.startsWith('leader-tab')))(
+test.each(scripts.filter((name) => !name.startsWith('leader-tab') && name !== 'devices.js'))(
   'dist/browser/%s is a classic script',
   (name) => {
     const code = readFileSync(new URL(name, BROWSER), 'utf8');

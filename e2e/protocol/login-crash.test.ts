@@ -28,8 +28,9 @@ async function run(death?: { at: number; side: Side }): Promise<{ steps: Steps; 
     const account = await consistent(scene, tab);
     // Nobody is stuck: the next login works, whatever became of this one.
     await expect.poll(() => scene.conn?.isOnline, PATIENCE).toBe(true);
-    await scene.conn!.login('bob');
-    expect(await consistent(scene, tab)).toBe('bob');
+    const next = (account as string | null) ?? 'bob';
+    await scene.conn!.login(next);
+    expect(await consistent(scene, tab)).toBe(next);
     return { steps, account };
   } finally {
     scene.close();
