@@ -122,6 +122,12 @@ export class Client<A extends AppShape = AnyApp> {
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
     });
+    // Nobody sees what is no page.
+    const page = globalThis.document as Document | undefined;
+    const tellVisible = (): void => {
+      if (page) this.#stream.volatile('$visible', [!page.hidden]);
+    };
+    page?.addEventListener('visibilitychange', tellVisible);
     this.#stream = new TabStream(
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
@@ -139,6 +145,7 @@ export class Client<A extends AppShape = AnyApp> {
         cancel: () => undefined,
         answered: (asked, error, value) => this.#asks.settle(asked, error, value),
         attached: (outcome) => {
+          tellVisible();
           this.#attached(outcome);
         },
         drained: () => {
@@ -157,9 +164,9 @@ export class Client<A extends AppShape = AnyApp> {
       TAB_LIMITS,
       randomID,
     );
-    if (environment === undefined && typeof document === 'undefined') {
+    if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
-      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser here');
+      this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
       return;
     }
     this.#state = { name: 'connecting', attempt: 0 };
@@ -396,7 +403,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   #restarted(reason: OutcomeReason, sent: number): void {
     this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
-    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'the server forgot this tab'));
+    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'forgotten'));
     this.#drainWaiters.resolve(true);
   }
 

@@ -28,7 +28,7 @@ export interface Outgoing {
  */
 export function prepareMessage(type: string, args: unknown[]): Outgoing {
   if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
-    throw new TypeError("'type' must be 1 to 256 characters, the first not $");
+    throw new TypeError("'type' must be 1 to 256 characters, no $");
   }
   const { value, bytes } = copyMessage(args);
   if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {

@@ -1,12 +1,14 @@
 export { AskError, WebgramError } from 'webgram';
 export type { AnyApp, AppShape, Device, DeviceSession, Limits } from 'webgram';
 export type { Login, Profile, SessionRecord } from './account.ts';
+export type { AccountTabs } from './account-tabs.ts';
 export type { AddressRates } from './address-limits.ts';
 export { attach } from './attach.ts';
 export type { Conn, Saved } from './conn.ts';
 export type { DataVersion } from './data-version.ts';
 export type { MayRevoke, Revocation } from './device-answers.ts';
 export type { Locate, NewDevice } from './device.ts';
+export type { Deliver, SendOptions } from './delivery.ts';
 export { concurrent } from './handlers.ts';
 export type { Lifetime } from './lifetime.ts';
 export type { LiveSession } from './live-session.ts';

@@ -2,10 +2,10 @@ import {
   CLOSE,
   jsonCodec,
   unreachable,
+  VISIBLE,
   WebgramError,
   type AnyApp,
   type AppShape,
-  type ArgsOf,
   type DataOf,
   type Device,
   type EncodedBody,
@@ -17,6 +17,7 @@ import {
 import type { SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
 import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
+import { splitOptions, type Deliver, type SendArgs } from './delivery.ts';
 import { labelOf, type NewDevice } from './device.ts';
 import { currentRun } from './handler-run.ts';
 import { SessionAccount } from './session-account.ts';
@@ -237,9 +238,27 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
 
   // ---- what the application calls
 
-  /** Sends a message to every tab of the session. */
-  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void {
-    this.#sendTo(this.#tabs.connected, encodeMessage(this.#codec, type, args));
+  /** Sends a message to tabs of the session; see `SharedSession.send`. */
+  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number {
+    const { deliver, rest } = splitOptions(args);
+    const body = encodeMessage(this.#codec, type, rest);
+    this.#sendTo(() => this.#tabsFor(deliver), body, deliver === 'one');
+    return this.#tabsFor(deliver).length;
+  }
+
+  #tabsFor(deliver: Deliver): SessionStream[] {
+    switch (deliver) {
+      case 'all':
+        return this.#tabs.connected;
+      case 'visible':
+        return this.#tabs.connected.filter(({ isOnline, shown }) => isOnline && shown > 0);
+      case 'one': {
+        const { best } = this.#tabs;
+        return best === undefined ? [] : [best];
+      }
+      default:
+        return unreachable(deliver);
+    }
   }
 
   /** User id that the session belongs to since the last `login`; `undefined` for none. */
@@ -300,9 +319,10 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #portOf(stream: SessionStream): ConnPort {
     return {
       isOnline: () => stream.isOnline,
+      isVisible: () => stream.isOnline && stream.shown > 0,
       codec: () => this.#codec,
       send: (body) => {
-        this.#sendTo([stream], body);
+        this.#sendTo(() => [stream], body);
       },
       sendVolatile: (type, args) => {
         const { attachment } = stream;
@@ -356,11 +376,20 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     await handlers.emit('$new-device', listeners, conn, news);
   }
 
-  #sendTo(streams: readonly SessionStream[], body: EncodedBody): void {
+  #sendTo(choose: () => readonly SessionStream[], body: EncodedBody, isForOne = false): void {
     this.#checkSize(body);
     const run = currentRun(this);
+    const otherRun = run === undefined ? currentRun() : undefined;
+    if (otherRun !== undefined) {
+      // A handler of another session: if that throws, nothing is sent.
+      otherRun.afterwards.push(() => {
+        this.#sendTo(choose, body, isForOne);
+      });
+      return;
+    }
+    const streams = choose();
     for (const stream of streams) {
-      const message: Sent = { kind: 'send', body };
+      const message: Sent = isForOne ? { kind: 'send', body, isForOne } : { kind: 'send', body };
       if (run === undefined) this.#tabs.push(stream, message, this.#committer.lastBarrier);
       else run.sent.push({ stream, message });
     }
@@ -467,7 +496,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         this.#runs.cancel(stream, envelope.asked);
         return;
       case 'volatile':
-        this.#runs.handleVolatile(stream, envelope.type, envelope.args);
+        if (envelope.type === VISIBLE) this.#tabs.show(stream, envelope.args[0] === true);
+        else this.#runs.handleVolatile(stream, envelope.type, envelope.args);
         return;
       case 'detach':
         if (envelope.counter === stream.counter) {
@@ -610,7 +640,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #endedError(cause?: unknown): WebgramError {
     return new WebgramError('WEBGRAM_SESSION_ENDED', 'the session has ended on this node', {
       retryable: true,
-      cause,
+      ...(cause === undefined ? {} : { cause }),
     });
   }
 }

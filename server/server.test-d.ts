@@ -78,6 +78,16 @@ describe('Server', () => {
     loose.answer.incr = (_conn, x: number) => x + 1;
   });
 
+  test('sends to people what pages take, with or without options', () => {
+    expectTypeOf(server.account('alice').send('added-one', 1)).toEqualTypeOf<number>();
+    server.send('added-one', 1, { deliver: 'visible' });
+    server.on('add-one', (conn, x) => conn.session.send('added-one', x, { deliver: 'one' }));
+    // @ts-expect-error no such delivery
+    server.send('added-one', 1, { deliver: 'pigeon' });
+    // @ts-expect-error another argument
+    server.account('alice').send('added-one', 'x');
+  });
+
   test('asks the application where a device is, and whether one may be revoked', () => {
     void (() =>
       new Server({ locate: () => ({ country: 'LV' }), mayRevoke: (_conn, { proof }) => proof === 1 }));

@@ -13,13 +13,17 @@ import {
   type AppShape,
   type ArgsOf,
   type Listener,
+  type PageMessages,
   type ResultOf,
+  type SendTypeOf,
   type ServerMessages,
   type TypeOf,
 } from 'webgram';
 import type { Login } from './account.ts';
+import { AccountTabs, sendToAll } from './account-tabs.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
+import type { SendArgs } from './delivery.ts';
 import { answerDevices } from './device-answers.ts';
 import type { NewDevice } from './device.ts';
 import { Handlers } from './handlers.ts';
@@ -30,6 +34,7 @@ import { StaticFiles } from './http/static-files.ts';
 import { WellKnown, type Discovery } from './http/well-known.ts';
 import { loadServerKey } from './key-file.ts';
 import type { LinkContext } from './link.ts';
+import type { LiveSession } from './live-session.ts';
 import { fingerprintOf, nodeCrypto } from './node-crypto.ts';
 import { parseOptions, type ServerOptions, type Settings } from './options.ts';
 import { Sessions } from './sessions.ts';
@@ -142,6 +147,20 @@ export class Server<A extends AppShape = AnyApp> {
       for (const conn of session.conns) all.add(conn);
     }
     return all;
+  }
+
+  /** A person: all tabs of all browsers that are logged in as that account. */
+  account(name: string): AccountTabs<A> {
+    return new AccountTabs<A>(name, () => this.sessions.liveOf(name) as ReadonlySet<LiveSession<A>>);
+  }
+
+  /**
+   * Sends a message to the tabs of every session in memory; `{ deliver }` behind the arguments is for each session.
+   *
+   * @returns How many tabs it is meant for.
+   */
+  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number {
+    return sendToAll(this.sessions.live.values() as Iterable<LiveSession<A>>, type, ...args);
   }
 
   /** Port that it listens on; 0 until it has started. */

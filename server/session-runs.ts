@@ -282,7 +282,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
 
   #fail(run: HandlerRun, stream: SessionStream, message: MessageUp, thrown: unknown): void {
     if (this.#hasEnded) return;
-    run.sent.length = 0;
+    run.sent.length = run.afterwards.length = 0;
     run.wantsCommit = false;
     run.restore();
     const type = message.kind === 'answer' ? '' : message.type;
@@ -319,7 +319,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     const { committer, tabs } = this.#options;
     if (message !== undefined) this.#runs.delete(this.#messageID(stream, message.seq));
     if (run.wantsCommit && message === undefined) this.#want();
-    if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();
+    if (run.sendsCommit && run.sent.length + run.afterwards.length > 0) committer.wantWithoutData();
     const touched = this.#release(run);
     const barrier = committer.lastBarrier;
     if (message?.kind === 'ask' && answer !== undefined) {
@@ -345,6 +345,11 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     for (const { stream, message } of run.sent) {
       tabs.push(stream, message, committer.lastBarrier);
       touched.add(stream);
+    }
+    if (run.afterwards.length > 0) {
+      committer.whenConfirmed(committer.lastBarrier, (error) => {
+        if (error === undefined) for (const act of run.afterwards) act();
+      });
     }
     return touched;
   }

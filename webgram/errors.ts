@@ -63,12 +63,12 @@ export interface WebgramErrorOptions {
  */
 export class WebgramError extends Error {
   override readonly name: string = 'WebgramError';
-  readonly code: string;
-  readonly retryable: boolean;
-  readonly received: boolean;
+  declare readonly code: string;
+  declare readonly retryable: boolean;
+  declare readonly received: boolean;
 
   constructor(code: ErrorCode, message: string, options: WebgramErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.received = options.received ?? false;
@@ -87,10 +87,10 @@ const ASK_ERROR: unique symbol = Symbol.for('webgram.AskError');
 export class AskError extends Error {
   override readonly name: string = 'AskError';
   /** The application's code, such as `sold-out`, or one of ours. */
-  readonly code: string;
-  readonly data: unknown;
+  declare readonly code: string;
+  declare readonly data: unknown;
   readonly retryable = false;
-  readonly received: boolean;
+  declare readonly received: boolean;
   /** @internal */
   readonly [ASK_ERROR] = true;
 

@@ -93,7 +93,7 @@ export class Asks<Key extends string | number> {
     pending.startedAtMs = performance.now();
     pending.timer = setTimeout(
       () => {
-        this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer came in time', { retryable: true }));
+        this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer', { retryable: true }));
       },
       Math.max(0, pending.remainingMs),
     );
