@@ -20,17 +20,19 @@ const EXAMPLE = 'examples/plus-one';
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
  * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
+ * | devices | client/devices.ts | dist/browser/devices.js, a module |
  * | client | client | dist/client.js, and what it loads when it has to |
  * | example | examples/plus-one | dist/examples/plus-one/, the page |
  * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
  *
- * Types follow (dist/client.d.ts, dist/server.d.ts), but not in `--mode development`.
+ * Types follow (dist/client.d.ts, dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   queue: browser({ queue: 'worker/host/queue/queue.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
+  devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
   client: {
     consumer: 'client',
     build: {
@@ -78,6 +80,7 @@ export default defineConfig(({ command, mode }) => ({
     // Examples and tests write what a user writes.
     alias: [
       { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
+      { find: /^webgram-sessions\/devices$/, replacement: path.resolve('client/devices.ts') },
       { find: /^webgram-sessions\/server$/, replacement: path.resolve('server/index.ts') },
     ],
   },
@@ -300,15 +303,22 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
     const environment = builder.environments[name];
     if (environment !== undefined) await builder.build(environment);
   }
-  if (types) await Promise.all([bundleTypes('client'), bundleTypes('server')]);
+  if (types) {
+    const entries = [
+      ['client', 'index'],
+      ['client', 'devices'],
+      ['server', 'index'],
+    ] as const;
+    await Promise.all(entries.map(([folder, entry]) => bundleTypes(folder, entry)));
+  }
   await chmod(`${DIST}/cli.js`, 0o755);
   await removeOlder(DIST, startedMs - 2_000);
 }
 
 /** Rolls the types of an entry up into one file, those of `webgram/` included. */
-async function bundleTypes(folder: 'client' | 'server') {
+async function bundleTypes(folder: 'client' | 'server', entry: string) {
   const bundle = await rollup({
-    input: `${folder}/index.ts`,
+    input: `${folder}/${entry}.ts`,
     external: [/^node:/, ...builtinModules],
     plugins: [
       dts({
@@ -321,7 +331,7 @@ async function bundleTypes(folder: 'client' | 'server') {
       throw new Error(warning.message);
     },
   });
-  await bundle.write({ file: `${DIST}/${folder}.d.ts`, format: 'es' });
+  await bundle.write({ file: `${DIST}/${entry === 'index' ? folder : entry}.d.ts`, format: 'es' });
   await bundle.close();
 }
 

@@ -161,6 +161,12 @@ export class Client<A extends AppShape = AnyApp> {
     const emit = (type: string, args: unknown[]): void => {
       this.#emit(type, args);
     };
+    // Nobody sees what is no page.
+    const page = globalThis.document as Document | undefined;
+    const tellVisible = (): void => {
+      if (page) this.#stream.volatile('$visible', [!page.hidden]);
+    };
+    page?.addEventListener('visibilitychange', tellVisible);
     this.#stream = new TabStream(
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
@@ -171,6 +177,7 @@ export class Client<A extends AppShape = AnyApp> {
         },
         answered: (asked, error, value) => this.#asks.settle(asked, error, value),
         attached: (outcome) => {
+          tellVisible();
           this.#attached(outcome);
         },
         drained: () => {
@@ -189,7 +196,7 @@ export class Client<A extends AppShape = AnyApp> {
       TAB_LIMITS,
       randomID,
     );
-    if (environment === undefined && typeof document === 'undefined') {
+    if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
       this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
       return;

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script, one worker, and what they load when they have to', () => {
+test('the build makes one page script, one worker, what they load when they have to, and a module for devices', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'devices.js',
     'leader-tab-<hash>.js',
     'queue-<hash>.js',
     'webgram.js',
@@ -34,7 +35,7 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
   });
 });
 
-test.each(scripts.filter((name) => !/^(leader-tab|queue)-/.test(name)))(
+test.each(scripts.filter((name) => !/^(leader-tab|queue)-|^devices\.js$/.test(name)))(
   'dist/browser/%s is a classic script',
   (name) => {
     const code = readFileSync(new URL(name, BROWSER), 'utf8');
