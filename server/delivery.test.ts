@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Conn } from './conn.ts';
 import { splitOptions } from './delivery.ts';
+import { concurrent } from './handlers.ts';
 import type { LiveSession } from './live-session.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, type TestIdentity, type TestLink } from './testing/test-client.ts';
@@ -241,5 +242,20 @@ describe('a message to a person', () => {
     await expect(alice.ask('tell', 'throw')).rejects.toMatchObject({ code: 'WEBGRAM_HANDLER_FAILED' });
     await alice.ask('tell', 'well');
     expect(await sent(bob.link)).toEqual([[1, 'hello', 'well']]);
+  });
+
+  test('of a transaction leaves behind that, whatever becomes of the concurrent handler around it', async () => {
+    const server = await scene.start();
+    server.answer['tell'] = concurrent(async (conn: Conn) => {
+      // Nothing is under way behind it, so that the next transaction begins in this handler.
+      await conn.save({ now: true });
+      await conn.update(() => {
+        server.account('bob').send('hello', 1);
+      });
+      throw new Error('behind');
+    });
+    const [alice, bob] = [await loggedIn('alice'), await loggedIn('bob')];
+    await expect(alice.ask('tell')).rejects.toMatchObject({ code: 'WEBGRAM_HANDLER_FAILED' });
+    expect(await sent(bob.link)).toEqual([[1, 'hello', 1]]);
   });
 });

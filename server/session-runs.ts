@@ -347,7 +347,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     if (run.afterwards.length > 0) {
       committer.whenConfirmed(committer.lastBarrier, (error) => {
         if (error !== undefined) return;
-        // Not as the run that has made this commit, which may still throw.
+        // Not as a run that is still under way, which may have begun this commit: that may throw.
         within(run, () => {
           for (const act of run.afterwards) act();
         });
