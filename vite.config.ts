@@ -21,17 +21,19 @@ const EXAMPLE = 'examples/plus-one';
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
  * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
+ * | devices | client/devices.ts | dist/browser/devices.js, a module |
  * | client | client | dist/client.js, and what it loads when it has to |
  * | example | examples/plus-one | dist/examples/plus-one/, the page |
  * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
  *
- * Types follow (dist/client.d.ts, dist/server.d.ts), but not in `--mode development`.
+ * Types follow (dist/client.d.ts, dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   queue: browser({ queue: 'worker/host/queue/queue.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
+  devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
   client: {
     consumer: 'client',
     build: {
@@ -79,6 +81,7 @@ export default defineConfig(({ command, mode }) => ({
     // Examples and tests write what a user writes.
     alias: [
       { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
+      { find: /^webgram-sessions\/devices$/, replacement: path.resolve('client/devices.ts') },
       { find: /^webgram-sessions\/server$/, replacement: path.resolve('server/index.ts') },
     ],
   },
@@ -282,49 +285,26 @@ function terseHosts(): Plugin {
 }
 
 /**
- * Names of properties and methods that never leave their script: no wire, message of a port, stored row, other script or
- * application knows them.
+ * Names of properties and methods that no wire, message of a port, stored row or application knows. The worker and the
+ * queue that it loads are given the same short ones.
  */
 const INNER_NAMES = [
+  ...['abandon', 'acknowledge', 'answered', 'attachAgain', 'deriveSecret', 'environment', 'failLater'],
   ...[
-    'abandon',
-    'acknowledge',
-    'answered',
-    'attachAgain',
-    'deriveSecret',
-    'drained',
-    'dropped',
-    'environment',
-  ],
-  ...[
-    'failLater',
+    'failed',
     'findHost',
     'fromPlatform',
     'generateEphemeral',
     'hasLostSession',
+    'hasRoom',
     'holdLock',
-    'isLeaving',
+    'isEmpty',
   ],
-  ...[
-    'isOfAnother',
-    'madeBecause',
-    'maxFrameBytes',
-    'maxHandshakeBytes',
-    'maxUnackedBytes',
-    'maxUnackedCount',
-  ],
-  ...[
-    'minimumMs',
-    'missing',
-    'prepareNext',
-    'receiveAnswer',
-    'rejectAll',
-    'remainingMs',
-    'resolveAll',
-    'restarted',
-  ],
-  ...['sendEncoded', 'serverTimeMs', 'setActive', 'setAsideToTry', 'signingKey', 'standDown', 'startedAtMs'],
-  ...['storeLost', 'tickFrameBytes', 'watchLock', 'welcomed'],
+  ...['isFull', 'isLeaving', 'isOfAnother', 'isWhole', 'kept', 'listen', 'madeBecause', 'maxFrameBytes'],
+  ...['maxHandshakeBytes', 'maxUnackedBytes', 'maxUnackedCount', 'minimumMs', 'prepareNext', 'receiveAnswer'],
+  ...['rejectAll', 'remainingMs', 'resolveAll', 'restarted', 'sendEncoded', 'serverTimeMs', 'setActive'],
+  ...['setAsideToTry', 'settle', 'shown', 'signingKey', 'standDown', 'startedAtMs', 'storeLost'],
+  ...['tickFrameBytes', 'watchLock', 'welcomed'],
 ];
 
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
@@ -332,20 +312,24 @@ function smallerScripts(): Plugin {
   const options: MinifyOptions = {
     ecma: 2020,
     toplevel: true,
-    compress: { passes: 3, keep_fargs: false },
+    // What is shorter without these is longer when it is compressed.
+    compress: { passes: 3, keep_fargs: false, conditionals: false, if_return: false, sequences: false },
     mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
   };
+  const nameCache = {};
   return {
     name: 'webgram:smaller-scripts',
     apply: 'build',
     sharedDuringBuild: true,
     async generateBundle(_options, bundle) {
-      if (!['worker', 'script'].includes(this.environment.name)) return;
+      const { name } = this.environment;
+      if (!['queue', 'worker', 'script'].includes(name)) return;
+      const own = name === 'script' ? options : { ...options, nameCache };
       for (const file of Object.values(bundle)) {
         if (file.type !== 'chunk') continue;
         const map = bundle[`${file.fileName}.map`];
         const content = map?.type === 'asset' ? String(map.source) : undefined;
-        const smaller = await minify(file.code, { ...options, sourceMap: content ? { content } : false });
+        const smaller = await minify(file.code, { ...own, sourceMap: content ? { content } : false });
         file.code = smaller.code ?? file.code;
         if (map?.type === 'asset' && typeof smaller.map === 'string') map.source = smaller.map;
       }
@@ -373,15 +357,22 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
     const environment = builder.environments[name];
     if (environment !== undefined) await builder.build(environment);
   }
-  if (types) await Promise.all([bundleTypes('client'), bundleTypes('server')]);
+  if (types) {
+    const entries = [
+      ['client', 'index'],
+      ['client', 'devices'],
+      ['server', 'index'],
+    ] as const;
+    await Promise.all(entries.map(([folder, entry]) => bundleTypes(folder, entry)));
+  }
   await chmod(`${DIST}/cli.js`, 0o755);
   await removeOlder(DIST, startedMs - 2_000);
 }
 
 /** Rolls the types of an entry up into one file, those of `webgram/` included. */
-async function bundleTypes(folder: 'client' | 'server') {
+async function bundleTypes(folder: 'client' | 'server', entry: string) {
   const bundle = await rollup({
-    input: `${folder}/index.ts`,
+    input: `${folder}/${entry}.ts`,
     external: [/^node:/, ...builtinModules],
     plugins: [
       dts({
@@ -394,7 +385,7 @@ async function bundleTypes(folder: 'client' | 'server') {
       throw new Error(warning.message);
     },
   });
-  await bundle.write({ file: `${DIST}/${folder}.d.ts`, format: 'es' });
+  await bundle.write({ file: `${DIST}/${entry === 'index' ? folder : entry}.d.ts`, format: 'es' });
   await bundle.close();
 }
 

@@ -17,7 +17,7 @@ function listen({ wake, hide, show }: PageListener): () => void {
   const controller = new AbortController();
   const options = { signal: controller.signal };
   const shown = (): void => {
-    if (document.visibilityState === 'visible') wake();
+    if (!document.hidden) wake();
   };
   addEventListener('online', wake, options);
   addEventListener('focus', wake, options);

@@ -161,6 +161,12 @@ export class Client<A extends AppShape = AnyApp> {
     const emit = (type: string, args: unknown[]): void => {
       this.#emit(type, args);
     };
+    // Nobody sees what is no page.
+    const page = globalThis.document as Document | undefined;
+    const tellVisible = (): void => {
+      if (page) this.#stream.volatile('$visible', [!page.hidden]);
+    };
+    page?.addEventListener('visibilitychange', tellVisible);
     this.#stream = new TabStream(
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
@@ -171,9 +177,10 @@ export class Client<A extends AppShape = AnyApp> {
         },
         answered: (asked, error, value) => this.#asks.settle(asked, error, value),
         attached: (outcome) => {
+          tellVisible();
           this.#attached(outcome);
         },
-        drained: () => {
+        hasRoom: () => {
           this.#drainWaiters.resolveAll(true);
         },
         restarted: (reason, sent, isWhole) => {
@@ -189,7 +196,7 @@ export class Client<A extends AppShape = AnyApp> {
       TAB_LIMITS,
       randomID,
     );
-    if (environment === undefined && typeof document === 'undefined') {
+    if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
       this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
       return;
@@ -223,7 +230,7 @@ export class Client<A extends AppShape = AnyApp> {
       shown: () => {
         this.#stream.rest(this.#asks.isEmpty);
       },
-      missing: (reason, retryAtMs) => {
+      lost: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },
       failed: (code, reason) => {

@@ -23,7 +23,7 @@ export interface HostConnectionOptions {
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
   /** No host can be found; it is looked for again at `retryAtMs`. */
-  missing: (reason: string, retryAtMs: number) => void;
+  lost: (reason: string, retryAtMs: number) => void;
   /** No host serves this tab. Final. */
   failed: (code: ErrorCode, reason: string) => void;
 }
@@ -82,7 +82,7 @@ export class HostConnection {
 
   /** There is no host, or no longer: look again, unless there never was one. */
   #missed({ message }: Error): void {
-    const { failed, missing } = this.#options;
+    const { failed, lost } = this.#options;
     if (this.#incarnation === undefined) {
       failed('WEBGRAM_NO_HOST', message);
       return;
@@ -93,7 +93,7 @@ export class HostConnection {
     this.#retryTimer = setTimeout(() => {
       void this.#find();
     }, waitMs);
-    missing(message, Date.now() + waitMs);
+    lost(message, Date.now() + waitMs);
   }
 
   async #find(moved?: HostAddress): Promise<void> {

@@ -10,7 +10,8 @@ export const TAB_LIMITS = {
 } satisfies Partial<Limits>;
 /** Room for type, number, acknowledgement and tag of a message, in bytes. */
 const ENVELOPE_BYTES = 1_000;
-const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
+/** `$devices` is the library's own: `Devices` asks it. */
+const MESSAGE_TYPE = /^([^$]|\$devices$)[^]{0,255}$/;
 
 /** A message that can be handed to the stream. */
 export interface Outgoing {
@@ -27,11 +28,11 @@ export interface Outgoing {
  */
 export function prepareMessage(type: string, args: unknown[]): Outgoing {
   if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
-    throw new TypeError("'type' must be 1 to 256 characters, the first not $");
+    throw new TypeError("'type' must be 1 to 256 characters, no $");
   }
   const { value, bytes } = copyMessage(args);
   if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {
-    throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', `over ${TAB_LIMITS.maxFrameBytes} bytes`);
+    throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', 'over 1 MiB');
   }
   return { args: value, bytes };
 }

@@ -1,4 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
+import { Devices, type DeviceSession } from './devices.ts';
 import { Client } from './index.ts';
 import type { ClientState, SessionActive } from './index.ts';
 
@@ -75,6 +76,18 @@ test('answers have the arguments and the result of their message', () => {
   client.answer.confirm = () => 'yes';
   // @ts-expect-error a message that the server does not ask
   client.answer.incr = () => 1;
+});
+
+test('devices are those of any client', () => {
+  const devices = new Devices(client);
+  expectTypeOf(devices.list()).toEqualTypeOf<Promise<DeviceSession[]>>();
+  expectTypeOf(devices.revoke(1, { password: 'x' })).toEqualTypeOf<Promise<boolean>>();
+  expectTypeOf(devices.revokeOthers()).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(new Devices(new Client()).rename(1, 'Till')).toEqualTypeOf<Promise<boolean>>();
+  // @ts-expect-error a session is named by its number
+  void devices.revoke('1');
+  // @ts-expect-error it asks nothing
+  void new Devices({});
 });
 
 test('without a type argument everything goes', () => {

@@ -7,11 +7,13 @@ import {
   parseProofBody,
   SIGNATURE_BYTES,
   type DenialCode,
+  type Device,
   type Limits,
   type Proof,
   type ServerHandshake,
 } from 'webgram';
 import { TooOften, type AddressLimits } from './address-limits.ts';
+import { namedDevice } from './device.ts';
 import { endOfLife, type Lifetime } from './lifetime.ts';
 import type { Sessions } from './sessions.ts';
 import type { KeyRow, Store } from './store/store.ts';
@@ -60,12 +62,17 @@ export type Verdict =
 export class Admission {
   readonly #context: AdmissionContext;
   readonly #ip: string;
+  readonly #device: Device;
   readonly #isThere: () => boolean;
 
-  /** @param isThere Whether the client still waits. */
-  constructor(context: AdmissionContext, ip: string, isThere: () => boolean) {
+  /**
+   * @param device Kept of a session that is created.
+   * @param isThere Whether the client still waits.
+   */
+  constructor(context: AdmissionContext, ip: string, device: Device, isThere: () => boolean) {
     this.#context = context;
     this.#ip = ip;
+    this.#device = device;
     this.#isThere = isThere;
   }
 
@@ -137,7 +144,8 @@ export class Admission {
     const encoded = fromClient === null ? undefined : encodeJson(fromClient);
     const nowMs = clock();
     const expiresAtMs = endOfLife(lifetime, nowMs, nowMs);
-    const created = await store.create({ keyID, publicKey, nowMs, expiresAtMs, fromClient: encoded });
+    const device = namedDevice(this.#device, fromClient);
+    const created = await store.create({ keyID, publicKey, nowMs, expiresAtMs, fromClient: encoded, device });
     if ('sessionID' in created) return created;
     return { name: 'denied', code: created.ended };
   }

@@ -20,6 +20,7 @@ import {
   type WireError,
 } from 'webgram';
 import type { Login, Profile, SessionRecord } from './account.ts';
+import type { SendArgs } from './delivery.ts';
 import { currentRun } from './handler-run.ts';
 import type { SystemData } from './session-data.ts';
 
@@ -46,8 +47,12 @@ export interface SharedSession<A extends AppShape = AnyApp> {
   readonly conns: ReadonlySet<Conn<A>>;
   /** The one object that all connections share. */
   readonly sessionData: DataOf<A> & SystemData;
-  /** Sends a message to every tab of the session; see `Conn.send`. */
-  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void;
+  /**
+   * Sends a message to tabs of the session, to every one unless `{ deliver }` follows the arguments; see `Conn.send`.
+   *
+   * @returns How many tabs it is meant for.
+   */
+  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number;
   /** Makes `sessionData` last; see `Conn.save`. */
   save(options?: SaveOptions): Promise<void>;
   /** Runs a small transaction from anywhere; see `Conn.update`. */
@@ -57,6 +62,7 @@ export interface SharedSession<A extends AppShape = AnyApp> {
 /** How a connection reaches its tab. */
 export interface ConnPort {
   isOnline(): boolean;
+  isVisible(): boolean;
   /** For which messages are encoded now. */
   codec(): BodyCodec;
   send(body: EncodedBody): void;
@@ -100,6 +106,11 @@ export class Conn<A extends AppShape = AnyApp> {
   /** The tab is there now; otherwise its link is down, and it may come back. */
   get isOnline(): boolean {
     return this.#port.isOnline();
+  }
+
+  /** Somebody sees the tab, as far as it has said. */
+  get isVisible(): boolean {
+    return this.#port.isVisible();
   }
 
   /** Address and port of the other end of the socket that serves the tab, or served it last. */
@@ -225,7 +236,8 @@ export class Conn<A extends AppShape = AnyApp> {
    *
    * @param account The application's user id, 1 to 256 characters.
    * @param profile What to show of the user, at most 64 KiB.
-   * @throws {WebgramError} `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT` when the browser does
+   * @throws {WebgramError} `WEBGRAM_ACCOUNT_BOUND` when the session belongs to another user: log out first.
+   * `WEBGRAM_CLOSED` when the link is or goes down, `WEBGRAM_TIMEOUT` when the browser does
    * not answer within 30 s, `WEBGRAM_BAD_FRAME` when it answers wrong, `WEBGRAM_LOGIN_PENDING` while another login
    * or logout of the session is open: nothing has changed. `WEBGRAM_STORE_FAILED`: nobody knows.
    */

@@ -11,6 +11,8 @@ export class HandlerRun {
   #controller: AbortController | undefined;
   #aborted: Error | undefined;
   readonly sent: { stream: SessionStream; message: Sent }[] = [];
+  /** Sends to tabs of other sessions, behind the commit of this run. */
+  readonly afterwards: (() => void)[] = [];
   wantsCommit = false;
   /** Sends of a message handler are durable with its effects; those of `$session-active` listeners need not be. */
   readonly sendsCommit: boolean;

@@ -28,6 +28,8 @@ export class Handlers {
   readonly #log: Logger;
   /** Answers by type. Only own properties count, so no inherited name can be called from outside. */
   readonly answer: Record<string, Listener> = {};
+  /** What answers asks of the library's own, whose types begin with `$`. */
+  readonly own = new Map<string, Listener>();
 
   constructor(log: Logger) {
     this.#log = log;

@@ -12,6 +12,7 @@ import {
   WebgramError,
   type Bytes,
   type Crypto,
+  type Device,
   type DenialCode,
   type DownEnvelope,
   type EncodedBody,
@@ -56,6 +57,8 @@ export interface LinkContext extends AdmissionContext {
 export interface LinkOptions {
   socket: LinkSocket;
   address: readonly [ip: string, port: number];
+  /** What the upgrade has told of the browser. Default: nothing. */
+  device?: Device;
   /** The client has proved itself. Called at most once. */
   proved: () => void;
 }
@@ -102,6 +105,7 @@ export class Link implements SessionLink {
   readonly address: readonly [ip: string, port: number];
   readonly #context: LinkContext;
   readonly #socket: LinkSocket;
+  readonly #device: Device;
   #codec: BodyCodec = jsonCodec;
   #maxEarlyBytes = 0;
   readonly #proved: () => void;
@@ -114,8 +118,9 @@ export class Link implements SessionLink {
   #heardMs = performance.now();
   readonly #openedMs = this.#heardMs;
 
-  constructor(context: LinkContext, { socket, address, proved }: LinkOptions) {
+  constructor(context: LinkContext, { socket, address, device = {}, proved }: LinkOptions) {
     this.#context = context;
+    this.#device = device;
     this.#socket = socket;
     this.address = address;
     this.#proved = proved;
@@ -328,7 +333,7 @@ export class Link implements SessionLink {
   }
 
   async #prove(handshake: ServerHandshake, text: string): Promise<void> {
-    const admission = new Admission(this.#context, this.address[0], () => this.#isAwaited);
+    const admission = new Admission(this.#context, this.address[0], this.#device, () => this.#isAwaited);
     const verdict = await admission.decide(handshake, text);
     switch (verdict.name) {
       case 'accepted':

@@ -2,11 +2,12 @@ import {
   CLOSE,
   jsonCodec,
   unreachable,
+  VISIBLE,
   WebgramError,
   type AnyApp,
   type AppShape,
-  type ArgsOf,
   type DataOf,
+  type Device,
   type EncodedBody,
   type PageMessages,
   type BodyCodec,
@@ -17,18 +18,21 @@ import {
 import type { Profile, SessionRecord } from './account.ts';
 import { Committer } from './committer.ts';
 import { Conn, encodeMessage, type ConnPort, type SaveOptions, type SharedSession } from './conn.ts';
+import { splitOptions, type Deliver, type SendArgs } from './delivery.ts';
+import { labelOf, type NewDevice } from './device.ts';
 import { ForkWatch, type Forked } from './fork-watch.ts';
 import { currentRun } from './handler-run.ts';
 import { SessionAccount } from './session-account.ts';
 import type { SessionContext } from './session-context.ts';
 import { SessionData, type SystemData } from './session-data.ts';
+import { SessionDevice } from './session-device.ts';
 import { SessionExpiry } from './session-expiry.ts';
 import { Gate } from './session-gate.ts';
 import type { SessionLink } from './session-link.ts';
 import { SessionRuns, type MessageUp } from './session-runs.ts';
 import { parseStreamRow, SessionStream, type Sent } from './session-stream.ts';
 import { SessionTabs } from './session-tabs.ts';
-import type { StoredSession } from './store/store.ts';
+import type { DeviceChange, StoredSession } from './store/store.ts';
 
 /** What goes through the session's gate, one at a time. */
 type Task =
@@ -69,6 +73,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   readonly #data: SessionData;
   readonly #committer: Committer;
   readonly #account: SessionAccount;
+  readonly #device: SessionDevice;
   readonly #expiry: SessionExpiry;
   readonly #tabs: SessionTabs<A>;
   readonly #runs: SessionRuns<A>;
@@ -112,6 +117,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         this.#onRefused(error);
       },
     });
+    this.#device = new SessionDevice(stored, context);
     const { store, clock, handlers } = context;
     this.#account = new SessionAccount(stored, {
       store,
@@ -122,6 +128,9 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       link: () => this.#link,
       renewing: () => {
         this.#gate.unpause();
+      },
+      bound: (before) => {
+        context.bound(this, before);
       },
     });
     this.#tabs = this.#makeTabs(streams);
@@ -237,14 +246,47 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
 
   // ---- what the application calls
 
-  /** Sends a message to every tab of the session. */
-  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: ArgsOf<PageMessages<A>, T>): void {
-    this.#sendTo(this.#tabs.connected, encodeMessage(this.#codec, type, args));
+  /** Sends a message to tabs of the session; see `SharedSession.send`. */
+  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number {
+    const { deliver, rest } = splitOptions(args);
+    const body = encodeMessage(this.#codec, type, rest);
+    this.#sendTo(() => this.#tabsFor(deliver), body, deliver === 'one');
+    return this.#tabsFor(deliver).length;
+  }
+
+  #tabsFor(deliver: Deliver): SessionStream[] {
+    switch (deliver) {
+      case 'all':
+        return this.#tabs.connected;
+      case 'visible':
+        return this.#tabs.connected.filter(({ isOnline, shown }) => isOnline && shown > 0);
+      case 'one': {
+        const { best } = this.#tabs;
+        return best === undefined ? [] : [best];
+      }
+      default:
+        return unreachable(deliver);
+    }
   }
 
   /** User id that the session belongs to since the last `login`; `undefined` for none. */
   get account(): string | undefined {
     return this.#account.name;
+  }
+
+  /** What is kept of the browser it lives in. */
+  get device(): Readonly<Device> {
+    return this.#device.present;
+  }
+
+  /** A browser has it open now. */
+  get isOnline(): boolean {
+    return this.#link !== null;
+  }
+
+  /** What is kept of the browser was written by another way. */
+  deviceChanged(change: DeviceChange): void {
+    this.#device.changed(change);
   }
 
   /** What is kept of the session besides its data. */
@@ -296,13 +338,18 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       return this.#stream.isOnline;
     }
 
+    isVisible(): boolean {
+      const { isOnline, shown } = this.#stream;
+      return isOnline && shown > 0;
+    }
+
     codec(): BodyCodec {
       return this.#session.#codec;
     }
 
     send(body: EncodedBody): void {
       const { isQueue } = this.#stream;
-      this.#session.#sendTo(isQueue ? this.#session.#tabs.connected : [this.#stream], body);
+      this.#session.#sendTo(() => (isQueue ? this.#session.#tabs.connected : [this.#stream]), body);
     }
 
     sendVolatile(type: string, args: unknown[]): void {
@@ -329,9 +376,12 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     }
 
     async login(account: string, profile: Profile): Promise<void> {
-      const conn = this.#session.#tabs.connOf(this.#stream);
+      const session = this.#session;
+      const conn = session.#tabs.connOf(this.#stream);
       if (conn === undefined) throw new WebgramError('WEBGRAM_CLOSED', 'the connection is closed');
-      await this.#session.#account.login(conn, account, profile);
+      const isNew = session.account === undefined;
+      await session.#account.login(conn, account, profile);
+      if (isNew) void session.#tellNewDevice(conn, account);
     }
 
     logout(): Promise<void> {
@@ -339,11 +389,43 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     }
   };
 
-  #sendTo(streams: readonly SessionStream[], body: EncodedBody): void {
+  /** Tells the application that an account has come to a session it was not bound to. */
+  async #tellNewDevice(conn: Conn<A>, account: string): Promise<void> {
+    const { store, handlers, log } = this.#context;
+    const listeners = handlers.of('$new-device');
+    if (listeners.length === 0) return;
+    const sessions = await store.summariesOf(account, 0, 2).catch((error: unknown) => {
+      log.warn({ sessionID: this.sessionID, error }, "an account's sessions could not be read");
+      return undefined;
+    });
+    const { sessionID, device } = this;
+    // Where that is unknown a mail too many is better than none.
+    const isFirst = sessions?.length === 1;
+    const news: NewDevice = {
+      account,
+      sessionID,
+      label: labelOf(device),
+      device,
+      address: conn.address,
+      isFirst,
+    };
+    await handlers.emit('$new-device', listeners, conn, news);
+  }
+
+  #sendTo(choose: () => readonly SessionStream[], body: EncodedBody, isForOne = false): void {
     this.#checkSize(body);
     const run = currentRun(this);
+    const otherRun = run === undefined ? currentRun() : undefined;
+    if (otherRun !== undefined) {
+      // A handler of another session: if that throws, nothing is sent.
+      otherRun.afterwards.push(() => {
+        this.#sendTo(choose, body, isForOne);
+      });
+      return;
+    }
+    const streams = choose();
     for (const stream of streams) {
-      const message: Sent = { kind: 'send', body };
+      const message: Sent = isForOne ? { kind: 'send', body, isForOne } : { kind: 'send', body };
       if (run === undefined) this.#tabs.push(stream, message, this.#committer.lastBarrier);
       else run.sent.push({ stream, message });
     }
@@ -369,6 +451,20 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     });
   }
 
+  /**
+   * Ends the session for good, also on this node.
+   *
+   * @param end Ends it in the store. @returns Whether it was alive.
+   */
+  revoke(end: () => Promise<boolean>): Promise<boolean> {
+    // Between commits: one that is on its way would be refused, and tabs be told to come back.
+    return this.#committer.alone(async () => {
+      const wasAlive = await end();
+      if (wasAlive) this.end('revoked', CLOSE.revoked);
+      return wasAlive;
+    });
+  }
+
   /** A link has proved itself for this session; it supersedes an older one. */
   attachLink(link: SessionLink): void {
     if (this.#state.name !== 'live') {
@@ -385,6 +481,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     this.#link = link;
     this.#codec = link.codec;
     this.#expiry.use();
+    void this.#device.locate(link.address[0]);
     this.#tabs.renumber();
     // Always, so that the client learns of a logout as well.
     const { account = null, profile } = this.record;
@@ -453,7 +550,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
         this.#runs.cancel(stream, envelope.asked);
         return;
       case 'volatile':
-        this.#runs.handleVolatile(stream, envelope.type, envelope.args);
+        if (envelope.type === VISIBLE) this.#tabs.show(stream, envelope.args[0] === true);
+        else this.#runs.handleVolatile(stream, envelope.type, envelope.args);
         return;
       case 'detach':
         if (envelope.counter === stream.counter) {
@@ -596,7 +694,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   #endedError(cause?: unknown): WebgramError {
     return new WebgramError('WEBGRAM_SESSION_ENDED', 'the session has ended on this node', {
       retryable: true,
-      cause,
+      ...(cause === undefined ? {} : { cause }),
     });
   }
 }

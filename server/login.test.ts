@@ -151,14 +151,14 @@ describe('login', () => {
   test('can follow another one, each with a key of its own', async () => {
     await start();
     const keys = [identity.key];
-    for (const name of ['alice', 'bob']) {
-      const loggingIn = conn.login(name);
+    for (const label of ['Alice', 'Alice B.']) {
+      const loggingIn = conn.login('alice', { label });
       await tab.link.renew(identity);
       await loggingIn;
       keys.push(identity.key);
       tab = await comeBack();
     }
-    expect(conn.session.account).toBe('bob');
+    expect(conn.session.record).toMatchObject({ account: 'alice', profile: { label: 'Alice B.' } });
     for (const key of keys.slice(0, 2)) {
       expect(await scene.attempt({ key, sessionID: 1 })).toEqual({ kind: 'denied', code: 'renewed' });
     }

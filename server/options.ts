@@ -3,6 +3,8 @@ import type { Server as HttpsServer } from 'node:https';
 import { DEFAULT_LIMITS, type Limits } from 'webgram';
 import { DEFAULT_ADDRESS_RATES, type AddressRates } from './address-limits.ts';
 import type { DataVersion } from './data-version.ts';
+import type { MayRevoke } from './device-answers.ts';
+import type { Locate } from './device.ts';
 import { keyFileFor, SERVER_KEY_VARIABLE, type KeySource } from './key-file.ts';
 import { parseLifetime, type Lifetime } from './lifetime.ts';
 import { DEFAULT_RETENTION, type Retention } from './session-context.ts';
@@ -62,6 +64,16 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion>, Part
   clock?: () => number;
   limits?: Partial<ServerLimits>;
   retention?: Partial<Retention>;
+  /**
+   * Tells where an address is, such as from a database of your own; what it returns (city, country) is kept with the
+   * session and shown in the list of devices. Default: nothing is kept of where a device is.
+   */
+  locate?: Locate;
+  /**
+   * Asked before a page ends sessions of its account (`Devices` in the page): whether what it gives as `proof`, such as
+   * a password, is enough. False answers `WEBGRAM_STEP_UP_REQUIRED`, an `AskError` its own code. Default: it may.
+   */
+  mayRevoke?: MayRevoke;
   /** How long `close` lets handlers finish, in ms. Default 10 s. */
   drainMs?: number;
   /** Does not start on the next tick; call `start`. Default false. */
@@ -90,6 +102,8 @@ export interface Settings extends DataVersion {
   limits: ServerLimits;
   lifetime: Lifetime;
   retention: Retention;
+  locate: Locate | undefined;
+  mayRevoke: MayRevoke;
   drainMs: number;
   browserFolder: string | undefined;
 }
@@ -153,6 +167,8 @@ export function parseOptions(options: ServerOptions, environment: NodeJS.Process
       ...(options.absoluteLifetimeMs === undefined ? {} : { absoluteLifetimeMs: options.absoluteLifetimeMs }),
     }),
     retention: { ...DEFAULT_RETENTION, ...options.retention },
+    locate: options.locate,
+    mayRevoke: options.mayRevoke ?? (() => true),
     dataVersion: parseDataVersion(options.dataVersion ?? 1),
     upgradeData: options.upgradeData,
     drainMs,

@@ -44,6 +44,11 @@ describe('Server<App>', () => {
     server.on('$closed', (_conn, reason) => {
       expectTypeOf(reason).toEqualTypeOf<string>();
     });
+    server.on('$new-device', (conn, { label, isFirst }) => {
+      expectTypeOf(conn).toEqualTypeOf<Conn<App>>();
+      expectTypeOf(label).toEqualTypeOf<string>();
+      expectTypeOf(isFirst).toEqualTypeOf<boolean>();
+    });
     // @ts-expect-error no such event
     server.on('$opend', () => undefined);
   });
@@ -71,6 +76,25 @@ describe('Server', () => {
     });
     loose.answer['incr'] = (_conn, x: number) => x + 1;
     loose.answer.incr = (_conn, x: number) => x + 1;
+  });
+
+  test('sends to people what pages take, with or without options', () => {
+    expectTypeOf(server.account('alice').send('added-one', 1)).toEqualTypeOf<number>();
+    server.send('added-one', 1, { deliver: 'visible' });
+    server.on('add-one', (conn, x) => conn.session.send('added-one', x, { deliver: 'one' }));
+    // @ts-expect-error no such delivery
+    server.send('added-one', 1, { deliver: 'pigeon' });
+    // @ts-expect-error another argument
+    server.account('alice').send('added-one', 'x');
+  });
+
+  test('asks the application where a device is, and whether one may be revoked', () => {
+    void (() =>
+      new Server({ locate: () => ({ country: 'LV' }), mayRevoke: (_conn, { proof }) => proof === 1 }));
+    // @ts-expect-error a number is no place
+    void (() => new Server({ locate: () => 1 }));
+    // @ts-expect-error a word is no decision
+    void (() => new Server({ mayRevoke: () => 'yes' }));
   });
 
   test('refuses options that it does not know', () => {

@@ -7,19 +7,26 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import {
+  DEVICES,
   toBase64url,
   unreachable,
   type AnyApp,
   type AppShape,
   type ArgsOf,
   type Listener,
+  type PageMessages,
   type ResultOf,
+  type SendTypeOf,
   type ServerMessages,
   type TypeOf,
 } from 'webgram';
 import type { Login } from './account.ts';
+import { AccountTabs, sendToAll } from './account-tabs.ts';
 import { AddressLimits } from './address-limits.ts';
 import type { Conn, Saved } from './conn.ts';
+import type { SendArgs } from './delivery.ts';
+import { answerDevices } from './device-answers.ts';
+import type { NewDevice } from './device.ts';
 import type { Forked } from './fork-watch.ts';
 import { Handlers } from './handlers.ts';
 import { BrowserFiles } from './http/browser-files.ts';
@@ -91,6 +98,7 @@ export class Server<A extends AppShape = AnyApp> {
     this.#browserFiles = new BrowserFiles(browserFolder);
     this.#handlers = new Handlers(log);
     this.sessions = new Sessions({ ...settings, handlers: this.#handlers });
+    this.#handlers.own.set(DEVICES, answerDevices(this.sessions, settings.mayRevoke));
     if (options.manualStart !== true) process.nextTick(() => this.#startByItself());
   }
 
@@ -116,6 +124,7 @@ export class Server<A extends AppShape = AnyApp> {
   on(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
   on(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   on(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
+  on(event: '$new-device', listener: (conn: Conn<A>, device: NewDevice) => unknown): () => void;
   on(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   on(type: string, listener: Listener): () => void {
     return this.#handlers.on(type, listener);
@@ -130,6 +139,7 @@ export class Server<A extends AppShape = AnyApp> {
   once(event: '$save', listener: (conn: Conn<A>, saved: Saved) => unknown): () => void;
   once(event: '$forked', listener: (session: LiveSession<A>, forked: Forked) => unknown): () => void;
   once(event: '$login', listener: (conn: Conn<A>, login: Login) => unknown): () => void;
+  once(event: '$new-device', listener: (conn: Conn<A>, device: NewDevice) => unknown): () => void;
   once(event: '$closed', listener: (conn: Conn<A>, reason: string) => unknown): () => void;
   once(type: string, listener: Listener): () => void {
     return this.#handlers.once(type, listener);
@@ -142,6 +152,20 @@ export class Server<A extends AppShape = AnyApp> {
       for (const conn of session.conns) all.add(conn);
     }
     return all;
+  }
+
+  /** A person: all tabs of all browsers that are logged in as that account. */
+  account(name: string): AccountTabs<A> {
+    return new AccountTabs<A>(name, () => this.sessions.liveOf(name) as ReadonlySet<LiveSession<A>>);
+  }
+
+  /**
+   * Sends a message to the tabs of every session in memory; `{ deliver }` behind the arguments is for each session.
+   *
+   * @returns How many tabs it is meant for.
+   */
+  send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number {
+    return sendToAll(this.sessions.live.values() as Iterable<LiveSession<A>>, type, ...args);
   }
 
   /** Port that it listens on; 0 until it has started. */

@@ -17,6 +17,8 @@ export interface SessionAccountOptions {
   link: () => SessionLink | null;
   /** A renewal was begun: its answer must be read. */
   renewing: () => void;
+  /** It belongs to another account from now on. */
+  bound: (before: string | undefined) => void;
 }
 
 /** Whose a session is. With every login and logout the session gets another key, in the same durable write. */
@@ -56,6 +58,13 @@ export class SessionAccount {
     profile: Profile,
   ): Promise<void> {
     const account = { name, profile: encodeProfile(name, profile) };
+    const bound = this.name;
+    if (bound !== undefined && bound !== name) {
+      throw new WebgramError(
+        'WEBGRAM_ACCOUNT_BOUND',
+        'the session belongs to another account: log out first',
+      );
+    }
     await this.#renew(account, false);
     const { handlers } = this.#options;
     const login = { account: name, profile: this.record.profile };
@@ -82,7 +91,9 @@ export class SessionAccount {
         const sessionID = this.#sessionID;
         const written = { sessionID, replacedKeyID, generation, ...key, account, clearsData };
         checkRenewed(await store.renew({ ...written, nowMs: clock() }));
+        const before = this.name;
         this.#account = account;
+        this.#options.bound(before);
         if (!clearsData) return;
         data.clear();
         committer.dataCleared();

@@ -1,6 +1,7 @@
 import type { Limits } from 'webgram';
 import type { DataVersion } from './data-version.ts';
 import type { Handlers } from './handlers.ts';
+import type { Locate } from './device.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { Logger } from './log.ts';
 import type { Store } from './store/store.ts';
@@ -28,6 +29,10 @@ export interface SessionContext extends DataVersion {
   lifetime: Lifetime;
   handlers: Handlers;
   log: Logger;
+  /** Default: nobody knows where devices are. */
+  locate?: Locate | undefined;
+  /** The session belongs to another account from now on. */
+  bound: (session: { readonly sessionID: number }, before: string | undefined) => void;
   /** The session has left this node's memory. */
   ended: (session: { readonly sessionID: number }) => void;
 }

@@ -240,6 +240,11 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   /** All listeners of a message are one handler; an ask that only has listeners is answered with nothing. */
   #handlerOf(kind: 'send' | 'ask', type: string, conn: Conn<A>): Handler | undefined {
     const { handlers } = this.#options;
+    // Events of the library have listeners under such names, which are nobody's to call from outside.
+    if (type.startsWith('$')) {
+      const own = kind === 'ask' ? handlers.own.get(type) : undefined;
+      return own && { isConcurrent: true, call: (args) => own(conn, ...args) };
+    }
     const answerer = kind === 'ask' ? handlers.answerer(type) : undefined;
     if (answerer !== undefined) {
       return { isConcurrent: isConcurrent(answerer), call: (args) => answerer(conn, ...args) };
@@ -277,7 +282,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
 
   #fail(run: HandlerRun, stream: SessionStream, message: MessageUp, thrown: unknown): void {
     if (this.#hasEnded) return;
-    run.sent.length = 0;
+    run.sent.length = run.afterwards.length = 0;
     run.wantsCommit = false;
     run.restore();
     const type = message.kind === 'answer' ? '' : message.type;
@@ -314,7 +319,7 @@ export class SessionRuns<A extends AppShape = AnyApp> {
     const { committer, tabs } = this.#options;
     if (this.#runs.delete(run)) stream.running -= 1;
     if (run.wantsCommit && message === undefined) this.#want();
-    if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();
+    if (run.sendsCommit && run.sent.length + run.afterwards.length > 0) committer.wantWithoutData();
     // What is in a queue was promised to arrive once, for as long as the session lives.
     if (stream.isQueue && message !== undefined) committer.wantWithoutData();
     const touched = this.#release(run);
@@ -337,9 +342,18 @@ export class SessionRuns<A extends AppShape = AnyApp> {
   /** Numbers what a run has sent. @returns The streams it went to. */
   #release(run: HandlerRun): ReadonlySet<SessionStream> {
     run.hasEnded = true;
+    const { committer, tabs } = this.#options;
+    if (run.afterwards.length > 0) {
+      committer.whenConfirmed(committer.lastBarrier, (error) => {
+        if (error !== undefined) return;
+        // Not as a run that is still under way, which may have begun this commit: that may throw.
+        within(run, () => {
+          for (const act of run.afterwards) act();
+        });
+      });
+    }
     if (run.sent.length === 0) return NONE;
     const touched = new Set<SessionStream>();
-    const { committer, tabs } = this.#options;
     for (const { stream, message } of run.sent) {
       tabs.push(stream, message, committer.lastBarrier);
       touched.add(stream);

@@ -3,6 +3,7 @@ import {
   decodeJson,
   Inbox,
   isCovered,
+  jsonCodec,
   Outbox,
   START,
   utf8Length,
@@ -21,7 +22,16 @@ export interface Sent {
   asked?: number;
   /** The list that follows the acknowledgement in the envelope. */
   body: EncodedBody;
+  /** For one tab of the session: should this one end without having acknowledged it, another one takes it. */
+  isForOne?: boolean;
 }
+
+/** Stands where a message was that another tab has taken: an answer that nobody waits for. */
+const TAKEN = {
+  kind: 'answer',
+  asked: Number.MAX_SAFE_INTEGER,
+  body: jsonCodec.encodeBody([null, null], () => 'nothing'),
+} as const;
 
 /** A message that waits for the commit it depends on. */
 export interface Held extends Sent {
@@ -48,7 +58,15 @@ interface StreamRow {
   /** It is that of a durable queue. */
   queue?: true;
   /** All unacknowledged downs. */
-  downs: [life: number, n: number, kind: Sent['kind'], asked: number | null, body: EncodedBody['data']][];
+  downs: [
+    life: number,
+    n: number,
+    kind: Sent['kind'],
+    asked: number | null,
+    body: EncodedBody['data'],
+    /** Present when it is. Of a stream that has ended only these are kept, for the tab that takes them. */
+    isForOne?: true,
+  ][];
 }
 
 /**
@@ -82,6 +100,10 @@ export class SessionStream {
   /** Handlers of its messages that are under way, and what waits for the end of concurrent ones. */
   running = 0;
   whenIdle: (() => void) | undefined;
+  /** Larger than that of every tab that was shown before; 0 while nobody sees it. */
+  shown = 0;
+  /** Messages for one tab that this one has ended without acknowledging, until another takes them. */
+  readonly orphans: Sent[] = [];
   /** Its state differs from its row. */
   isDirty = false;
   /** There is a row. */
@@ -109,10 +131,13 @@ export class SessionStream {
     this.seenMs = row?.seenMs ?? 0;
     this.isStored = row !== undefined;
     this.#releasedAck = this.inbox.handled;
-    for (const [life, n, kind, asked, data] of row?.downs ?? []) {
+    for (const [life, n, kind, asked, data, isForOne] of row?.downs ?? []) {
       const body = { data, bytes: typeof data === 'string' ? utf8Length(data) : data.length };
-      const message: Held = { kind, body, barrier: 0, ...(asked === null ? {} : { asked }) };
-      this.outbox.add({ life, n }, message, body.bytes);
+      const message: Sent = { kind, body };
+      if (asked !== null) message.asked = asked;
+      if (isForOne) message.isForOne = true;
+      if (this.hasEnded) this.orphans.push(message);
+      else this.outbox.add({ life, n }, { ...message, barrier: 0 }, body.bytes);
     }
   }
 
@@ -137,6 +162,7 @@ export class SessionStream {
   attach(attachment: Attachment, counter: number, received: Position, oldest: number): void {
     this.attachment = attachment;
     this.attachedBy = attachment.link.generation;
+    this.shown = 0;
     this.counter = counter;
     this.isDirty = true;
     this.outbox.acknowledge(received);
@@ -228,8 +254,7 @@ export class SessionStream {
     this.hasEnded = true;
     this.isDirty = true;
     this.seenMs = nowMs;
-    this.outbox.clear();
-    this.#left = 0;
+    this.#clear();
     this.attachment = null;
   }
 
@@ -238,13 +263,32 @@ export class SessionStream {
     this.isDeparted = true;
     this.hasEnded = true;
     this.isDirty = true;
+    this.#clear();
+  }
+
+  #clear(): void {
+    for (const { message } of this.outbox.kept) if (message.isForOne) this.orphans.push(message);
     this.outbox.clear();
     this.#left = 0;
   }
 
+  /** Gives up the messages for one tab, so that another takes them; the tab, should it come back, gets nothing there. */
+  giveUp(): void {
+    for (const { message } of this.outbox.kept) {
+      if (!message.isForOne) continue;
+      this.orphans.push({ ...message });
+      delete message.isForOne;
+      Object.assign(message, TAKEN);
+      this.isDirty = true;
+    }
+  }
+
   toRow(): string {
     const { handled, ahead } = this.inbox.marks;
-    const { kept } = this.outbox;
+    // Where one that was left would have stood is of no use any more.
+    const kept = this.hasEnded
+      ? this.orphans.map((message) => ({ at: { life: 0, n: 0 }, message }))
+      : this.outbox.kept;
     const row: StreamRow = {
       v: kept.every(({ message }) => typeof message.body.data === 'string') ? 1 : 2,
       counter: this.counter,
@@ -253,12 +297,13 @@ export class SessionStream {
       ended: this.hasEnded,
       seenMs: this.seenMs,
       ...(this.isQueue ? { queue: true } : {}),
-      downs: kept.map(({ at, message: { kind, asked, body } }) => [
+      downs: kept.map(({ at, message: { kind, asked, body, isForOne } }) => [
         at.life,
         at.n,
         kind,
         asked ?? null,
         body.data,
+        ...(isForOne ? ([true] as const) : ([] as const)),
       ]),
     };
     return encodeJson(row);

@@ -47,10 +47,15 @@ export class SessionTabs<A extends AppShape = AnyApp> {
   /** A tab has been here in this life. */
   #hasHadTab = false;
   #hasLeft = false;
+  /** Those that have left something for another tab to take. */
+  readonly #orphaned: Set<SessionStream>;
+  /** How often a tab was shown. */
+  #shown = 0;
 
   constructor(options: SessionTabsOptions<A>) {
     this.#options = options;
     this.#streams = options.streams;
+    this.#orphaned = new Set([...options.streams.values()].filter(({ orphans }) => orphans.length > 0));
   }
 
   get conns(): Conn<A>[] {
@@ -60,6 +65,23 @@ export class SessionTabs<A extends AppShape = AnyApp> {
   /** Streams of tabs that have a conn. */
   get connected(): SessionStream[] {
     return [...this.#conns.keys()].filter(({ isQueue }) => !isQueue);
+  }
+
+  /** A tab has said whether anybody sees it. */
+  show(stream: SessionStream, isVisible: boolean): void {
+    if (isVisible) this.#shown += 1;
+    stream.shown = isVisible ? this.#shown : 0;
+  }
+
+  /** The tab for a message that is for one: there, and shown last, if there is one of that kind. */
+  get best(): SessionStream | undefined {
+    const rank = ({ isOnline, shown }: SessionStream): number => (isOnline ? 1 + shown : 0);
+    let best: SessionStream | undefined;
+    for (const stream of this.connected) {
+      if (stream.hasEnded) continue;
+      if (best === undefined || rank(stream) > rank(best)) best = stream;
+    }
+    return best;
   }
 
   connOf(stream: SessionStream): Conn<A> | undefined {
@@ -139,6 +161,22 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     conn.setOnline(stream.isOnline, link.address);
     this.#options.commitSoon();
     this.flush(stream);
+    if (isDeparted) this.#handOver(stream);
+    for (const orphaned of this.#orphaned) this.#handOver(orphaned);
+  }
+
+  /** Gives what a tab has left for another one to that, in one commit with its leaving this one. */
+  #handOver(from: SessionStream): void {
+    const { committer, commitSoon } = this.#options;
+    if (from.orphans.length > 0) this.#orphaned.add(from);
+    const to = this.best;
+    if (to === undefined || from.orphans.length === 0) return;
+    this.#orphaned.delete(from);
+    from.isDirty = true;
+    if (from.isStored) committer.wantWithoutData();
+    for (const message of from.orphans.splice(0)) this.push(to, message, committer.lastBarrier);
+    commitSoon();
+    this.flush(to);
   }
 
   #answer(
@@ -187,10 +225,24 @@ export class SessionTabs<A extends AppShape = AnyApp> {
    * @returns `undefined` when the stream has ended, or ends now because it holds too much.
    */
   push(stream: SessionStream, message: Sent, barrier: number): Position | undefined {
-    if (stream.hasEnded || this.#hasLeft) return undefined;
+    if (this.#hasLeft) return undefined;
+    if (stream.hasEnded) {
+      // It has ended since the tab was chosen.
+      if (!message.isForOne) return undefined;
+      const to = this.best;
+      if (to === undefined) {
+        stream.orphans.push(message);
+        stream.isDirty = true;
+        this.#orphaned.add(stream);
+        return undefined;
+      }
+      const at = this.push(to, message, barrier);
+      this.flush(to);
+      return at;
+    }
     if (stream.outbox.isFull) {
       this.close(stream, 'overflow');
-      return undefined;
+      return message.isForOne ? this.push(stream, message, barrier) : undefined;
     }
     return stream.push(message, this.#options.life, barrier);
   }
@@ -244,6 +296,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     // One that is in memory only stays for its grace time, so that its tab, should it come back, is not handled twice.
     if (stream.isStored) committer.wantWithoutData();
     commitSoon();
+    this.#handOver(stream);
   }
 
   #closeConn(stream: SessionStream, why: string): void {
@@ -284,8 +337,13 @@ export class SessionTabs<A extends AppShape = AnyApp> {
       this.#closeConn(stream, 'lost');
       // Its tab, should it come back, offers again what is being handled.
       if (stream.running > 0) continue;
+      if (!stream.hasEnded && this.best !== undefined) {
+        stream.giveUp();
+        this.#handOver(stream);
+      }
       if (stream.isStored && (goneMs < streamRetentionMs || stream === queue)) continue;
       this.#streams.delete(stream.tabID);
+      this.#orphaned.delete(stream);
       if (stream.isStored) this.#options.committer.forget(stream.tabID);
     }
   }

@@ -1,10 +1,25 @@
-import { CLOSE, decodeJson, WebgramError } from 'webgram';
+import { CLOSE, decodeJson, WebgramError, type DeviceSession } from 'webgram';
 import { fromDataRow } from './data-version.ts';
+import { deviceSession, parseDeviceName } from './device.ts';
 import { TOMBSTONE_MS } from './lifetime.ts';
 import { LiveSession } from './live-session.ts';
 import type { SessionContext } from './session-context.ts';
+import type { SessionSummary } from './store/store.ts';
 
-export type SessionsOptions = Omit<SessionContext, 'ended'>;
+export type SessionsOptions = Omit<SessionContext, 'ended' | 'bound'>;
+
+/** Which sessions of an account to list. */
+export interface ListOptions {
+  /** The session that asks: it is marked as `isCurrent`. */
+  current?: number;
+  /** Begins behind this sessionID: the last one of the page before. Default 0. */
+  after?: number;
+  /** Longest page. Default 100, at most 1,000. */
+  limit?: number;
+}
+
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1_000;
 
 /** How often ended lifetimes are looked for, and how many are ended at a time. */
 const DUE_EVERY_MS = 2_000;
@@ -19,6 +34,7 @@ export class Sessions {
   /** One for all, whatever else the options hold. */
   readonly #context: SessionContext;
   readonly #live = new Map<number, LiveSession>();
+  readonly #byAccount = new Map<string, Set<LiveSession>>();
   readonly #loading = new Map<number, Promise<LiveSession>>();
   readonly #sweeper: NodeJS.Timeout;
   #dueSweeper: NodeJS.Timeout | undefined;
@@ -30,9 +46,18 @@ export class Sessions {
     this.#options = options;
     this.#context = {
       ...options,
+      bound: (session, before) => {
+        const live = this.#live.get(session.sessionID);
+        // One that has left in the middle of it is listed nowhere.
+        if (live !== session || live === undefined) return;
+        this.#unlist(live, before);
+        this.#list(live);
+      },
       ended: (session) => {
-        const { sessionID } = session;
-        if (this.#live.get(sessionID) === session) this.#live.delete(sessionID);
+        const live = this.#live.get(session.sessionID);
+        if (live !== session || live === undefined) return;
+        this.#live.delete(live.sessionID);
+        this.#unlist(live, live.account);
       },
     };
     this.#sweeper = setInterval(
@@ -86,18 +111,89 @@ export class Sessions {
     return generation;
   }
 
+  /** Sessions in memory that are bound to an account. */
+  liveOf(account: string): ReadonlySet<LiveSession> {
+    return this.#byAccount.get(account) ?? new Set();
+  }
+
+  /**
+   * Lists the sessions that are bound to an account, in the order of their ids.
+   *
+   * @returns One page; the next one begins `after` its last `sessionID`, and an empty one is the end.
+   * @throws {RangeError}
+   */
+  async list(
+    account: string,
+    { current, after = 0, limit = DEFAULT_PAGE }: ListOptions = {},
+  ): Promise<DeviceSession[]> {
+    if (!Number.isSafeInteger(after) || after < 0) throw new RangeError("'after' must be a sessionID, or 0");
+    if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_PAGE) {
+      throw new RangeError(`'limit' must be an integer from 1 to ${MAX_PAGE}`);
+    }
+    const found = await this.#options.store.summariesOf(account, after, limit);
+    return found.map((summary) => this.#toDevice(summary, current));
+  }
+
+  /** Finds one session, whether it is in memory or not; `undefined` when there is none. */
+  async get(sessionID: number): Promise<DeviceSession | undefined> {
+    const summary = await this.#options.store.summary(sessionID);
+    return summary && this.#toDevice(summary, undefined);
+  }
+
+  #toDevice(summary: SessionSummary, currentID: number | undefined): DeviceSession {
+    const isOnline = this.#live.get(summary.sessionID)?.isOnline === true;
+    return deviceSession(summary, { isOnline, nowMs: this.#options.clock(), currentID });
+  }
+
+  /**
+   * Gives a session's device a name for lists, of at most 64 characters; an empty one takes it away.
+   *
+   * @param account Only if the session is bound to it. Default: whoever it belongs to.
+   * @returns Whether there is such a session.
+   * @throws {TypeError | RangeError}
+   */
+  async rename(sessionID: number, name: string, account?: string): Promise<boolean> {
+    const change = { name: parseDeviceName(name) };
+    const isFound = await this.#options.store.updateDevice(sessionID, change, account);
+    if (isFound) this.#live.get(sessionID)?.deviceChanged(change);
+    return isFound;
+  }
+
   /**
    * Ends a session for good: its key is answered with `revoked` from then on, its link and conns end at once.
    *
+   * @param account Only if the session is bound to it at that moment. Default: whoever it belongs to.
    * @returns Whether there was one, once that is durable.
    */
-  async revoke(sessionID: number): Promise<boolean> {
+  async revoke(sessionID: number, account?: string): Promise<boolean> {
     const { store, clock } = this.#options;
-    const wasAlive = await store.end(sessionID, 'revoked', clock());
+    const end = (): Promise<boolean> => store.end(sessionID, 'revoked', clock(), account);
+    const live = this.#live.get(sessionID);
+    const wasAlive = live?.isLive === true ? await live.revoke(end) : await end();
+    if (!wasAlive && account !== undefined) return false;
     // What is being loaded may have been read before.
     await this.#loading.get(sessionID)?.catch(() => undefined);
     this.#live.get(sessionID)?.end('revoked', CLOSE.revoked);
     return wasAlive;
+  }
+
+  /**
+   * Ends every other session of the account that a session is bound to, those included that log in meanwhile.
+   *
+   * @returns How many there were, once that is durable; 0 when it is bound to none.
+   */
+  async revokeOthers(sessionID: number): Promise<number> {
+    const { store } = this.#options;
+    const account = (await store.summary(sessionID))?.account;
+    if (account === undefined) return 0;
+    let count = 0;
+    for (;;) {
+      const page = await store.summariesOf(account, 0, MAX_PAGE);
+      const others = page.filter((one) => one.sessionID !== sessionID);
+      if (others.length === 0) return count;
+      const ended = await Promise.all(others.map((one) => this.revoke(one.sessionID, account)));
+      count += ended.filter(Boolean).length;
+    }
   }
 
   /** Begins to end sessions whose lifetime is over. The store must be open. */
@@ -166,6 +262,18 @@ export class Sessions {
     for (const session of [...this.#live.values()]) session.end('draining', CLOSE.draining);
   }
 
+  #list(session: LiveSession): void {
+    const { account } = session;
+    if (account === undefined) return;
+    this.#byAccount.set(account, (this.#byAccount.get(account) ?? new Set()).add(session));
+  }
+
+  #unlist(session: LiveSession, account: string | undefined): void {
+    if (account === undefined) return;
+    const sessions = this.#byAccount.get(account);
+    if (sessions?.delete(session) === true && sessions.size === 0) this.#byAccount.delete(account);
+  }
+
   async #load(sessionID: number): Promise<LiveSession> {
     const { store, clock } = this.#options;
     const stored = await store.load(sessionID, clock());
@@ -174,6 +282,7 @@ export class Sessions {
     const { text: data, isUpgraded } = await fromDataRow(stored.data, this.#options);
     const session = new LiveSession(stored, { fromClient, data, isUpgraded }, this.#context);
     this.#live.set(sessionID, session);
+    this.#list(session);
     return session;
   }
 }

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { CLOSE, codecs, offeredView, subprotocolsOf, WebgramError, type Views } from 'webgram';
 import { WebSocket, WebSocketServer, type ServerOptions } from 'ws';
 import type { Place } from './address-limits.ts';
+import { deviceOf } from './device.ts';
 import { Link, type LinkContext, type LinkSocket } from './link.ts';
 import { decideOrigin, isLoopbackAuthority, type Approach, type OriginPolicy } from './origins.ts';
 import type { Peer, TrustedProxies } from './proxies.ts';
@@ -171,7 +172,7 @@ export class Upgrades {
       this.#wss.handleUpgrade(req, socket, head, (ws) => {
         const { origin, authority } = decision;
         const views: Views = { origin, authority, offered: offeredOf(req), chosen: ws.protocol };
-        this.#open(ws, req.socket, peer, views, place);
+        this.#open(ws, req, peer, views, place);
       });
     });
   }
@@ -204,8 +205,10 @@ export class Upgrades {
     if (!mayWait) turnAway(429);
   }
 
-  #open(ws: WebSocket, raw: Socket, { ip, port }: Peer, views: Views, place: Place): void {
+  #open(ws: WebSocket, req: IncomingMessage, { ip, port }: Peer, views: Views, place: Place): void {
+    const raw = req.socket;
     const address = [ip, port] as const;
+    const device = deviceOf(req.headers['user-agent']);
     const { context } = this.#options;
     const { maxHandshakeBytes, maxEarlyBytes } = context.limits;
     let budget = maxHandshakeBytes + maxEarlyBytes + FRAMING_BYTES;
@@ -221,6 +224,7 @@ export class Upgrades {
     const link = new Link(context, {
       socket: wsSocket,
       address,
+      device,
       proved: () => {
         wsSocket.isProved = true;
         raw.removeListener('data', count);

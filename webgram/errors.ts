@@ -5,10 +5,12 @@
  */
 export const ERROR_CODES = [
   'WEBGRAM_ABORTED',
+  'WEBGRAM_ACCOUNT_BOUND',
   'WEBGRAM_ASK_IN_HANDLER',
   'WEBGRAM_BACKUP_FAILED',
   'WEBGRAM_BAD_FRAME',
   'WEBGRAM_BAD_HANDSHAKE',
+  'WEBGRAM_BAD_REQUEST',
   'WEBGRAM_BAD_TAG',
   'WEBGRAM_CLOSED',
   'WEBGRAM_DATA_NEWER',
@@ -26,6 +28,7 @@ export const ERROR_CODES = [
   'WEBGRAM_QUEUE_FULL',
   'WEBGRAM_SERVER_KEY_CHANGED',
   'WEBGRAM_SESSION_ENDED',
+  'WEBGRAM_STEP_UP_REQUIRED',
   'WEBGRAM_STORAGE_FAILED',
   'WEBGRAM_STORE_CLOSED',
   'WEBGRAM_STORE_CONFLICT',
@@ -62,9 +65,9 @@ export interface WebgramErrorOptions {
  */
 export class WebgramError extends Error {
   override readonly name: string = 'WebgramError';
-  readonly code: string;
-  readonly retryable: boolean;
-  readonly received: boolean;
+  declare readonly code: string;
+  declare readonly retryable: boolean;
+  declare readonly received: boolean;
 
   constructor(code: ErrorCode, message: string, options: WebgramErrorOptions = {}) {
     super(message, options);
@@ -86,10 +89,10 @@ const ASK_ERROR: unique symbol = Symbol.for('webgram.AskError');
 export class AskError extends Error {
   override readonly name: string = 'AskError';
   /** The application's code, such as `sold-out`, or one of ours. */
-  readonly code: string;
-  readonly data: unknown;
+  declare readonly code: string;
+  declare readonly data: unknown;
   readonly retryable = false;
-  readonly received: boolean;
+  declare readonly received: boolean;
   /** @internal */
   readonly [ASK_ERROR] = true;
 

@@ -2,6 +2,7 @@ export * from './app.ts';
 export * from './backoff.ts';
 export * from './close-codes.ts';
 export * from './crypto.ts';
+export * from './devices.ts';
 export * from './errors.ts';
 export * from './limits.ts';
 export * from './listeners.ts';

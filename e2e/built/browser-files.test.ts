@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script, one worker, and what they load when they have to', () => {
+test('the build makes one page script, one worker, what they load when they have to, and a module for devices', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'devices.js',
     'leader-tab-<hash>.js',
     'queue-<hash>.js',
     'webgram.js',
@@ -23,7 +24,7 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
 
   test('imports nothing but the leader tab or the queue, when it has to, and what it shares with that', () => {
     const own =
-      /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(`(?:leader-tab|queue)-)/g;
+      /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(["`](?:leader-tab|queue)-)/g;
     const found = code.match(own) ?? [];
     expect(found.length).toBeLessThanOrEqual(name === 'client.js' ? 2 : 1);
     expect(code.replaceAll(own, '')).not.toMatch(/\bfrom\s*["']|\bimport\s*\(|\bimport\s*["']/);
@@ -34,7 +35,16 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
   });
 });
 
-test.each(scripts.filter((name) => !/^(leader-tab|queue)-/.test(name)))(
+test('the page script has every public name of a client', async () => {
+  const { Client } = (await import('../../dist/client.js')) as unknown as typeof import('../../client/index.ts');
+  const client = new Client();
+  const names = [...Object.keys(client), ...Object.getOwnPropertyNames(Object.getPrototypeOf(client))];
+  expect(names).toContain('drained');
+  const code = readFileSync(new URL('webgram.js', BROWSER), 'utf8');
+  expect(names.filter((name) => !new RegExp(`(?<![\\w.])${name}[=(]`).test(code))).toEqual([]);
+});
+
+test.each(scripts.filter((name) => !/^(leader-tab|queue)-|^devices\.js$/.test(name)))(
   'dist/browser/%s is a classic script',
   (name) => {
     const code = readFileSync(new URL(name, BROWSER), 'utf8');

@@ -31,6 +31,7 @@ test('the typed snippets of the README compile against what is published', { tim
       'export const checkPassword = async (name: string, password: string) => name === password;',
     );
     writeFileSync(path.join(folder, 'login.ts'), snippetWith('ts', 'conn.login('));
+    writeFileSync(path.join(folder, 'devices.ts'), snippetWith('ts', "from 'webgram-sessions/devices';"));
     writeFileSync(path.join(folder, 'server.ts'), snippetWith('ts', "from 'webgram-sessions/server';"));
     execFileSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder], {
       encoding: 'utf8',

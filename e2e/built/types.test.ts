@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
 const TSC = path.join(ROOT, 'node_modules/typescript/bin/tsc');
 
-describe.each(['client.d.ts', 'server.d.ts'])('dist/%s', (name) => {
+describe.each(['client.d.ts', 'devices.d.ts', 'server.d.ts'])('dist/%s', (name) => {
   const types = readFileSync(path.join(DIST, name), 'utf8');
 
   test('imports no package: whoever installs ours has all the types', () => {

@@ -12,6 +12,7 @@ import { systemClock } from '../../worker/host/web-platform.ts';
 
 export interface NodeHostOptions {
   codecs?: readonly PayloadCodec[];
+  /** What its clients want. */
   sealed?: boolean;
   /** Default: one of its own, in memory. */
   keyStore?: KeyStore;
@@ -21,10 +22,16 @@ export interface NodeHostOptions {
 /** A host in this Node process, on real sockets and with the cryptography of browsers, and clients as its tabs. */
 export class NodeHost {
   readonly #host: InProcessHost;
+  readonly #sealed: boolean;
   readonly #clients: Client[] = [];
   readonly #ports: { close(): void }[] = [];
 
-  constructor({ keyStore = new MemoryKeyStore('persistent'), ...options }: NodeHostOptions = {}) {
+  constructor({
+    keyStore = new MemoryKeyStore('persistent'),
+    sealed = false,
+    ...options
+  }: NodeHostOptions = {}) {
+    this.#sealed = sealed;
     this.#host = createInProcessHost({
       build: 'node',
       origin: '',
@@ -50,7 +57,7 @@ export class NodeHost {
 
   /** A tab of this host. */
   client(address: string): Client {
-    const client = new Client(address, {}, this.#environment());
+    const client = new Client(address, { sealed: this.#sealed }, this.#environment());
     this.#clients.push(client);
     return client;
   }

@@ -185,8 +185,8 @@ describe('login', () => {
     browser.start();
     const tab = browser.tab();
     for (let i = 0; i < 10; i++) {
-      await Promise.all([tab.ask('login', `alice${i}`), tab.ask('who').catch(() => undefined)]);
-      expect(await tab.ask('who')).toEqual([1, `alice${i}`]);
+      await Promise.all([tab.ask('login', 'alice'), tab.ask('who').catch(() => undefined)]);
+      expect(await tab.ask('who')).toEqual([1, 'alice']);
     }
     expect(await browser.identities()).toHaveLength(1);
     expect(scene.messages()).toEqual([]);

@@ -32,8 +32,9 @@ async function run(death?: Death): Promise<{ steps: Steps; account: unknown; has
     const account = await consistent(scene, tab);
     // Nobody is stuck: the next login works, whatever became of this one.
     await expect.poll(() => scene.conn?.isOnline, PATIENCE).toBe(true);
-    await scene.conn!.login('bob');
-    expect(await consistent(scene, tab)).toBe('bob');
+    const next = (account as string | null) ?? 'bob';
+    await scene.conn!.login(next);
+    expect(await consistent(scene, tab)).toBe(next);
     return { steps, account, hasDied: side !== undefined };
   } finally {
     scene.close();

@@ -111,7 +111,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'sends what a handler sent that threw',
-    changes: [{ from: 'run.sent.length = 0;', to: '' }],
+    changes: [{ from: 'run.sent.length = run.afterwards.length = 0;', to: '' }],
   },
   {
     name: 'writes unsaved data with any commit',
@@ -152,7 +152,12 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'does not commit for a handler that only sends',
-    changes: [{ from: 'if (run.sendsCommit && run.sent.length > 0) committer.wantWithoutData();', to: '' }],
+    changes: [
+      {
+        from: 'if (run.sendsCommit && run.sent.length + run.afterwards.length > 0) committer.wantWithoutData();',
+        to: '',
+      },
+    ],
   },
   {
     name: 'answers without waiting for earlier commits',

@@ -14,7 +14,7 @@ export interface BrowserFile {
 /** Name of the page script in the folder of built scripts. */
 export const SCRIPT_FILE = 'webgram.js';
 
-const FILE_NAME = /^(webgram|(worker|queue|leader-tab)-[\w-]+)\.js$/;
+const FILE_NAME = /^(webgram|devices|(worker|queue|leader-tab)-[\w-]+)\.js$/;
 
 /**
  * The built scripts of this package, read when they are asked for and again when they have changed.

@@ -1,4 +1,5 @@
 import { WebgramError } from 'webgram';
+import { changedDevice } from './changed-device.ts';
 import {
   accountIndex,
   corruptRow,
@@ -17,11 +18,13 @@ import type { PresenceRow, RowKind, SessionRow } from './level-rows.ts';
 import type {
   Commit,
   Created,
+  DeviceChange,
   EndReason,
   KeyRow,
   NewKey,
   NewSession,
   Renewed,
+  SessionSummary,
   StoredSession,
   Visits,
 } from './store.ts';
@@ -48,7 +51,7 @@ export function readNextSessionID(read: Read): number {
 }
 
 export function planCreate(read: Read, session: NewSession): Plan<Created> {
-  const { keyID, publicKey, nowMs: createdMs, fromClient, expiresAtMs } = session;
+  const { keyID, publicKey, nowMs: createdMs, fromClient, expiresAtMs, device } = session;
   const known = readRow(read, keyRow, keyID);
   if (known?.ended !== undefined) return { result: { ended: known.ended.reason }, writes: [] };
   if (known !== undefined) return { result: { sessionID: known.sessionID, created: false }, writes: [] };
@@ -58,7 +61,7 @@ export function planCreate(read: Read, session: NewSession): Plan<Created> {
     writes: [
       [nextSessionIDRow.key(), nextSessionIDRow.encode(sessionID + 1)],
       [keyRow.key(keyID), keyRow.encode({ sessionID, publicKey })],
-      [sessionRow.key(sessionID), sessionRow.encode({ keyID, createdMs, fromClient })],
+      [sessionRow.key(sessionID), sessionRow.encode({ keyID, createdMs, fromClient, device })],
       ...(expiresAtMs === undefined ? [] : presenceWrites(sessionID, NO_PRESENCE, { expiresAtMs })),
     ],
   };
@@ -132,6 +135,7 @@ export function planLoad(
       data: readRow(read, dataRow, sessionID),
       streams,
       visits: visits ?? { firstMs: session.createdMs, latestMs: session.createdMs },
+      device: session.device ?? {},
     },
     writes: [[headRow.key(sessionID), headRow.encode({ tag, life, lineage })]],
   };
@@ -210,8 +214,14 @@ function planPresence(read: Read, sessionID: number, change: Partial<PresenceRow
   return { result: undefined, writes };
 }
 
-export function planEnd(read: Read, sessionID: number, reason: EndReason, nowMs: number): Plan<boolean> {
-  const session = readRow(read, sessionRow, sessionID);
+export function planEnd(
+  read: Read,
+  sessionID: number,
+  reason: EndReason,
+  nowMs: number,
+  ofAccount?: string,
+): Plan<boolean> {
+  const session = readSessionOf(read, sessionID, ofAccount);
   if (session === undefined) return { result: false, writes: [] };
   const { keyID, account } = session;
   const key = readRow(read, keyRow, keyID);
@@ -257,6 +267,34 @@ export function planAccount(read: Read, sessionID: number, account: string | und
   if (session.account === account) return { result: undefined, writes: [] };
   const after = { ...session, account, profile: undefined };
   return { result: undefined, writes: accountWrites(sessionID, session, after) };
+}
+
+/** A session's row, if it belongs to that account; `undefined` asks for no account. */
+function readSessionOf(read: Read, sessionID: number, account: string | undefined): SessionRow | undefined {
+  const session = readRow(read, sessionRow, sessionID);
+  return (account ?? session?.account) === session?.account ? session : undefined;
+}
+
+/** Reads what a list of devices shows. */
+export function readSummary(read: Read, sessionID: number): SessionSummary | undefined {
+  const session = readRow(read, sessionRow, sessionID);
+  if (session === undefined) return undefined;
+  const { account, createdMs, device = {} } = session;
+  const { generation, visits } = readPresence(read, sessionID);
+  const lastUsedMs = Math.max(visits?.latestMs ?? createdMs, generation);
+  return { sessionID, account, createdMs, lastUsedMs, device };
+}
+
+export function planDevice(
+  read: Read,
+  sessionID: number,
+  change: DeviceChange,
+  ofAccount: string | undefined,
+): Plan<boolean> {
+  const session = readSessionOf(read, sessionID, ofAccount);
+  if (session === undefined) return { result: false, writes: [] };
+  const after = { ...session, device: changedDevice(session.device ?? {}, change) };
+  return { result: true, writes: [[sessionRow.key(sessionID), sessionRow.encode(after)]] };
 }
 
 /** Changes a session's row, and its place in the index of accounts with it. */

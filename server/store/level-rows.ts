@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { WebgramError } from 'webgram';
+import { WebgramError, type Device } from 'webgram';
 import type { EndReason, KeyRow, Lineage, Visits } from './store.ts';
 
 /** Version of the layout as a whole. An older one is migrated, a newer one is not opened. */
@@ -25,6 +25,8 @@ export interface SessionRow {
   account?: string | undefined;
   /** Of the account's user. */
   profile?: string | undefined;
+  /** Absent while nothing is known of it. */
+  device?: Device | undefined;
 }
 
 /** What every commit checks and rewrites. Absent until the first load. */
@@ -89,18 +91,19 @@ export const keyRow: RowKind<KeyRow, [keyID: string]> = {
 
 export const sessionRow: RowKind<SessionRow, [sessionID: number]> = {
   key: (sessionID) => `session/${fixedWidth(sessionID)}`,
-  encode: ({ keyID, createdMs, fromClient, account, profile }) =>
-    encodeFields(keyID, createdMs, ...withoutAbsentEnd(fromClient, account, profile)),
+  encode: ({ keyID, createdMs, fromClient, account, profile, device }) =>
+    encodeFields(keyID, createdMs, ...withoutAbsentEnd(fromClient, account, profile, device)),
   parse(text, key) {
-    const [keyID, createdMs, ...texts] = parseFields('session', key, text);
-    const [fromClient, account, profile] = texts.map((one) => one ?? undefined);
+    const [keyID, createdMs, ...more] = parseFields('session', key, text);
+    const [fromClient, account, profile, device] = more.map((one) => one ?? undefined);
     if (typeof keyID !== 'string' || !isCount(createdMs)) {
       throw corruptRow('session', key, 'a field is missing or wrong');
     }
-    if (![fromClient, account, profile].every(isTextOrAbsent)) {
+    if (![fromClient, account, profile].every(isTextOrAbsent) || !isDeviceOrAbsent(device)) {
       throw corruptRow('session', key, 'a field is missing or wrong');
     }
-    return { keyID, createdMs, fromClient, account, profile } as SessionRow;
+    const row = { keyID, createdMs, fromClient, account, profile } as SessionRow;
+    return device === undefined ? row : { ...row, device };
   },
 };
 
@@ -170,6 +173,8 @@ export const endedIndex = {
 export const accountIndex = {
   prefix: (account: string) => `account/${Buffer.from(account).toString('base64url')}/`,
   key: (account: string, sessionID: number) => `${accountIndex.prefix(account)}${fixedWidth(sessionID)}`,
+  /** Above the key of that session, and below that of every later one. */
+  behind: (account: string, sessionID: number) => `${accountIndex.key(account, sessionID)}0`,
   after: (account: string) => `account/${Buffer.from(account).toString('base64url')}0`,
   sessionID: (key: string) => Number(key.slice(-16)),
 };
@@ -261,6 +266,15 @@ function withoutAbsentEnd(...fields: unknown[]): unknown[] {
 
 function isTextOrAbsent(value: unknown): value is string | undefined {
   return value === undefined || typeof value === 'string';
+}
+
+function isDeviceOrAbsent(value: unknown): value is Device | undefined {
+  if (value === undefined) return true;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const { platform, browser, name, location = {} } = value as Record<string, unknown>;
+  if (typeof location !== 'object' || location === null) return false;
+  const { city, country } = location as Record<string, unknown>;
+  return [platform, browser, name, city, country].every(isTextOrAbsent);
 }
 
 function isLineage(value: unknown): value is Lineage {

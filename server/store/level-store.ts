@@ -8,6 +8,7 @@ import {
   planClaim,
   planCommit,
   planCreate,
+  planDevice,
   planEnd,
   planExpire,
   planExtend,
@@ -18,17 +19,20 @@ import {
   readKey,
   readNextSessionID,
   readRow,
+  readSummary,
 } from './level-plans.ts';
 import { accountIndex, dueIndex, endedIndex, headRow } from './level-rows.ts';
 import { randomTag } from './random-tag.ts';
 import type {
   Commit,
   Created,
+  DeviceChange,
   EndReason,
   KeyRow,
   NewKey,
   NewSession,
   Renewed,
+  SessionSummary,
   Store,
   StoreChange,
   StoredSession,
@@ -150,7 +154,8 @@ export class LevelStore implements Store {
   }
 
   async create(session: NewSession): Promise<Created> {
-    const taken = { ...session, publicKey: session.publicKey.slice() };
+    const { publicKey, device } = session;
+    const taken = { ...session, publicKey: publicKey.slice(), device: structuredClone(device) };
     return this.#add('synced', (read) => planCreate(read, taken));
   }
 
@@ -187,8 +192,8 @@ export class LevelStore implements Store {
     return this.#add('lazy', (read) => planVisits(read, sessionID, taken));
   }
 
-  async end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean> {
-    return this.#add('synced', (read) => planEnd(read, sessionID, reason, nowMs));
+  async end(sessionID: number, reason: EndReason, nowMs: number, account?: string): Promise<boolean> {
+    return this.#add('synced', (read) => planEnd(read, sessionID, reason, nowMs, account));
   }
 
   async extend(sessionID: number, expiresAtMs: number | undefined): Promise<void> {
@@ -217,6 +222,24 @@ export class LevelStore implements Store {
     const medium = await this.#medium();
     const keys = await medium.keys(accountIndex.prefix(account), accountIndex.after(account), Infinity);
     return keys.map(accountIndex.sessionID);
+  }
+
+  async summary(sessionID: number): Promise<SessionSummary | undefined> {
+    return readSummary((await this.#medium()).readApart, sessionID);
+  }
+
+  async summariesOf(account: string, after: number, limit: number): Promise<SessionSummary[]> {
+    const medium = await this.#medium();
+    const from = accountIndex.behind(account, after);
+    const keys = await medium.keys(from, accountIndex.after(account), limit);
+    const found = keys.map((key) => readSummary(medium.readApart, accountIndex.sessionID(key)));
+    // One may have ended, or gone to another account, since the index was read.
+    return found.filter((one) => one?.account === account).filter((one) => one !== undefined);
+  }
+
+  async updateDevice(sessionID: number, change: DeviceChange, account?: string): Promise<boolean> {
+    const taken = structuredClone(change);
+    return this.#add('synced', (read) => planDevice(read, sessionID, taken, account));
   }
 
   #add<Result>(durability: Durability, plan: Planner<Result>): Promise<Result> {

@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { WebgramError } from 'webgram';
+import { WebgramError, type Device } from 'webgram';
+import { changedDevice } from './changed-device.ts';
 import { randomTag } from './random-tag.ts';
 import type {
   Commit,
   Created,
+  DeviceChange,
   EndReason,
   KeyRow,
   Lineage,
   NewKey,
   NewSession,
   Renewed,
+  SessionSummary,
   Store,
   StoredSession,
   Visits,
@@ -30,6 +33,7 @@ interface KeptSession {
   expiresAtMs: number | undefined;
   account: string | undefined;
   profile: string | undefined;
+  device: Device;
 }
 
 /**
@@ -74,8 +78,9 @@ export class MemoryStore implements Store {
     throw new WebgramError('WEBGRAM_BACKUP_FAILED', 'no backup was made: a MemoryStore keeps no files');
   }
 
-  async create({ keyID, publicKey, nowMs, fromClient, expiresAtMs }: NewSession): Promise<Created> {
+  async create(session: NewSession): Promise<Created> {
     this.#mustBeOpen();
+    const { keyID, publicKey, nowMs, fromClient, expiresAtMs, device } = session;
     const known = this.#keys.get(keyID);
     if (known?.ended !== undefined) return { ended: known.ended.reason };
     if (known !== undefined) return { sessionID: known.sessionID, created: false };
@@ -94,6 +99,7 @@ export class MemoryStore implements Store {
       expiresAtMs,
       account: undefined,
       profile: undefined,
+      device: structuredClone(device ?? {}),
     });
     return { sessionID, created: true };
   }
@@ -123,7 +129,7 @@ export class MemoryStore implements Store {
     session.life = Math.max(session.life + 1, nowMs);
     const tag = (session.tag = randomTag());
     const { keyID, createdMs, expiresAtMs, account, profile } = session;
-    const { fromClient, generation, life, lineage, data, streams, visits } = session;
+    const { fromClient, generation, life, lineage, data, streams, visits, device } = session;
     return structuredClone({
       sessionID,
       keyID,
@@ -139,6 +145,7 @@ export class MemoryStore implements Store {
       data,
       streams,
       visits,
+      device,
     });
   }
 
@@ -192,11 +199,11 @@ export class MemoryStore implements Store {
     if (session) session.visits = { ...visits };
   }
 
-  async end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean> {
+  async end(sessionID: number, reason: EndReason, nowMs: number, account?: string): Promise<boolean> {
     this.#mustBeOpen();
     const session = this.#sessions.get(sessionID);
     const key = session && this.#keys.get(session.keyID);
-    if (!key) return false;
+    if (!key || (account ?? session.account) !== session.account) return false;
     key.ended = { reason, atMs: nowMs };
     return this.#sessions.delete(sessionID);
   }
@@ -242,6 +249,29 @@ export class MemoryStore implements Store {
   async sessionsOf(account: string): Promise<number[]> {
     this.#mustBeOpen();
     return [...this.#sessions].filter(([, one]) => one.account === account).map(([sessionID]) => sessionID);
+  }
+
+  async summary(sessionID: number): Promise<SessionSummary | undefined> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session) return undefined;
+    const { account, createdMs, visits, generation, device } = session;
+    const lastUsedMs = Math.max(visits.latestMs, generation);
+    return structuredClone({ sessionID, account, createdMs, lastUsedMs, device });
+  }
+
+  async summariesOf(account: string, after: number, limit: number): Promise<SessionSummary[]> {
+    const ids = (await this.sessionsOf(account)).filter((sessionID) => sessionID > after).slice(0, limit);
+    const found = await Promise.all(ids.map((sessionID) => this.summary(sessionID)));
+    return found.filter((one) => one !== undefined);
+  }
+
+  async updateDevice(sessionID: number, change: DeviceChange, account?: string): Promise<boolean> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (!session || (account ?? session.account) !== session.account) return false;
+    session.device = structuredClone(changedDevice(session.device, change));
+    return true;
   }
 
   #mustBeOpen(): void {

@@ -119,6 +119,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             data: '"kept"',
             streams: new Map([['tab', '[1]']]),
             visits: { firstMs: 1, previousMs: 2, latestMs: 3 },
+            device: {},
           });
         } finally {
           await again.close();
@@ -291,6 +292,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           lineage: [],
           data: undefined,
           streams: new Map(),
+          device: {},
           visits: { firstMs: 1_000, latestMs: 1_000 },
         });
       });
@@ -954,6 +956,95 @@ export function describeStore(name: string, options: ConformanceOptions): void {
       });
     });
 
+    describe('devices', () => {
+      const DEVICE = { platform: 'Linux', browser: 'Firefox', name: AWKWARD_TEXT };
+
+      fact('are kept from the creation on, and read without beginning a life', async (store, place) => {
+        await store.create(newSession('a', { device: DEVICE, fromClient: '1' }));
+        await store.create(newSession('b'));
+        await store.setAccount(1, 'alice');
+        const { tag } = await load(store, 1);
+        const check = async (opened: Store) => {
+          deepEqual(await opened.summary(1), {
+            sessionID: 1,
+            account: 'alice',
+            createdMs: 1_000,
+            lastUsedMs: 1_000,
+            device: DEVICE,
+          });
+          const second = {
+            sessionID: 2,
+            account: undefined,
+            createdMs: 1_000,
+            lastUsedMs: 1_000,
+            device: {},
+          };
+          deepEqual(await opened.summary(2), second);
+          equal(await opened.summary(3), undefined);
+          equal(await opened.headTag(1), tag);
+        };
+        await check(store);
+        await store.close();
+        const again = place.store();
+        await again.open();
+        try {
+          await check(again);
+          deepEqual((await load(again, 1)).device, DEVICE);
+        } finally {
+          await again.close();
+        }
+      });
+
+      fact('were last used at the newest visit or link', async (store) => {
+        await store.create(newSession('a'));
+        await store.writeVisits(1, { firstMs: 1_000, latestMs: 3_000 });
+        equal((await store.summary(1))?.lastUsedMs, 3_000);
+        await store.claim(1, 5_000);
+        equal((await store.summary(1))?.lastUsedMs, 5_000);
+      });
+
+      fact('are listed by account, in pages', async (store) => {
+        for (const n of numbers(7)) {
+          await store.create(newSession(`key-${n}`, { device: { name: String(n) } }));
+          await store.setAccount(n, n === 4 ? 'alice2' : 'alice');
+        }
+        await store.end(5, 'revoked', 1);
+        const page = async (after: number, limit: number) =>
+          (await store.summariesOf('alice', after, limit)).map(({ device }) => device.name);
+        deepEqual(await page(0, 3), ['1', '2', '3']);
+        deepEqual(await page(3, 3), ['6', '7']);
+        deepEqual(await page(7, 3), []);
+        deepEqual(await store.summariesOf('nobody', 0, 3), []);
+      });
+
+      fact('change by what is given, and only for the account that was named', async (store) => {
+        await store.create(newSession('a', { device: { platform: 'Linux', browser: 'Firefox' } }));
+        await store.setAccount(1, 'alice');
+        equal(await store.updateDevice(1, { name: 'Till' }, 'bob'), false);
+        deepEqual((await store.summary(1))?.device, { platform: 'Linux', browser: 'Firefox' });
+        const location = { city: 'Riga', country: 'LV' };
+        const changed = await Promise.all([
+          store.updateDevice(1, { name: 'Till' }, 'alice'),
+          store.updateDevice(1, { location }),
+          store.updateDevice(1, { browser: undefined }),
+        ]);
+        deepEqual(changed, [true, true, true]);
+        deepEqual((await store.summary(1))?.device, { platform: 'Linux', name: 'Till', location });
+        await store.end(1, 'revoked', 1);
+        equal(await store.updateDevice(1, { name: 'Till' }), false);
+        equal(await store.summary(1), undefined);
+      });
+
+      fact('end for the account that was named only', async (store) => {
+        await store.create(newSession('a'));
+        await store.setAccount(1, 'alice');
+        equal(await store.end(1, 'revoked', 1, 'bob'), false);
+        notEqual((await store.summary(1))?.createdMs, undefined);
+        equal(await store.end(1, 'revoked', 1, 'alice'), true);
+        equal((await store.findKey('a'))?.ended?.reason, 'revoked');
+      });
+    });
+
     describe('the tag of a head', () => {
       fact('is that of the newest load or commit', async (store) => {
         await store.create(newSession('a'));
@@ -1013,6 +1104,9 @@ async function everyCallIsRefused(store: Store): Promise<void> {
     () => store.forgetEnded(1, 1),
     () => store.setAccount(1, 'alice'),
     () => store.sessionsOf('alice'),
+    () => store.summary(1),
+    () => store.summariesOf('alice', 0, 1),
+    () => store.updateDevice(1, {}),
   ];
   for (const call of calls) await rejects(call(), { code: 'WEBGRAM_STORE_CLOSED' });
 }

@@ -1,3 +1,5 @@
+import type { Device } from 'webgram';
+
 /** How a session's key came to its end. What is left of it is a tombstone. */
 export type EndReason = 'revoked' | 'expired' | 'renewed';
 
@@ -14,6 +16,19 @@ export interface KeyRow {
   ended?: { reason: EndReason; atMs: number };
 }
 
+/** Properties of a device that are set, or taken away with `undefined`. */
+export type DeviceChange = { [Name in keyof Device]?: Device[Name] | undefined };
+
+/** A session as a list of devices shows it, read without loading it. */
+export interface SessionSummary {
+  sessionID: number;
+  account: string | undefined;
+  createdMs: number;
+  /** Start of the newest visit, or the newest link, whichever is later. */
+  lastUsedMs: number;
+  device: Device;
+}
+
 /** A session to create. Idempotent by `keyID`. */
 export interface NewSession {
   /** Unpadded base64url of the first 16 bytes of SHA-256 of `publicKey`. */
@@ -25,6 +40,8 @@ export interface NewSession {
   expiresAtMs?: number | undefined;
   /** Encoded JSON of what the client passed at creation; `undefined` when it passed nothing. */
   fromClient: string | undefined;
+  /** Default: nothing is known of it. */
+  device?: Device | undefined;
 }
 
 export type Created = { sessionID: number; created: boolean } | { ended: EndReason };
@@ -97,6 +114,7 @@ export interface StoredSession {
   /** Encoded stream state by tabID. */
   streams: Map<string, string>;
   visits: Visits;
+  device: Device;
 }
 
 /** One session's share of a write: applied whole or not at all. */
@@ -203,9 +221,10 @@ export interface Store {
   /**
    * Ends a session: its rows go, its key becomes a tombstone, in one synced write. Nothing in flight revives it.
    *
-   * @returns Whether it was alive.
+   * @param account Only if it is bound to this account at that moment. Default: whoever it belongs to.
+   * @returns Whether it was alive, and the account's.
    */
-  end(sessionID: number, reason: EndReason, nowMs: number): Promise<boolean>;
+  end(sessionID: number, reason: EndReason, nowMs: number, account?: string): Promise<boolean>;
 
   /**
    * Moves the moment at which a session ends unless it is extended again; `undefined` for never. A small row of its
@@ -238,4 +257,15 @@ export interface Store {
   setAccount(sessionID: number, account: string | undefined): Promise<void>;
   /** The sessions that are bound to an account, ascending. */
   sessionsOf(account: string): Promise<number[]>;
+  /** What a list of devices shows of a session, without beginning a life; `undefined` when there is none. */
+  summary(sessionID: number): Promise<SessionSummary | undefined>;
+  /** The summaries of an account's sessions with ids above `after`, ascending, at most `limit`. */
+  summariesOf(account: string, after: number, limit: number): Promise<SessionSummary[]>;
+  /**
+   * Changes what is kept of a session's device, synced: what is given, `undefined` takes away.
+   *
+   * @param account Only if it is bound to this account at that moment. Default: whoever it belongs to.
+   * @returns Whether there is such a session.
+   */
+  updateDevice(sessionID: number, change: DeviceChange, account?: string): Promise<boolean>;
 }

@@ -101,7 +101,7 @@ export class Asks<Key extends string | number> {
     if (pending.remainingMs === Infinity) return;
     pending.startedAtMs = performance.now();
     pending.timer = setTimeout(() => {
-      this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer in time', { retryable: true }));
+      this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer', { retryable: true }));
     }, pending.remainingMs);
   }
 

@@ -19,7 +19,7 @@ function setUp(limits = DEFAULT_LIMITS) {
     ask: tell('ask'),
     answered: tell('answered'),
     attached: tell('attached'),
-    drained: tell('drained'),
+    hasRoom: tell('hasRoom'),
     restarted: tell('restarted'),
     storeLost: tell('storeLost'),
     closed: tell('closed'),
@@ -229,7 +229,7 @@ describe('TabStream', () => {
     expect(stream.send('a', [], 1)).toBe(true);
     expect(stream.send('b', [], 1)).toBe(false);
     stream.receive(1, { kind: 'ack', ack: 1, com: null, timeMs: 1 });
-    expect(events.at(-1)).toEqual(['drained']);
+    expect(events.at(-1)).toEqual(['hasRoom']);
     expect(stream.isFull).toBe(false);
   });
 

@@ -34,7 +34,7 @@ export interface TabStreamListener {
   /** The server has taken the stream up on this link. */
   attached(outcome: Outcome): void;
   /** What was kept fell from over the mark to nothing. */
-  drained(): void;
+  hasRoom(): void;
   /**
    * The server does not know the stream any more, so a new one has begun.
    *
@@ -258,7 +258,7 @@ export class TabStream {
     this.#outbox.acknowledge(seq);
     if (!this.#wasFull || this.#outbox.isFull) return;
     this.#wasFull = false;
-    this.#listener.drained();
+    this.#listener.hasRoom();
   }
 
   /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */

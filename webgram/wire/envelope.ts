@@ -495,15 +495,17 @@ function parseString(value: unknown, min: number, name: string): string {
   return value;
 }
 
+const UNKNOWN_RESERVED = /^\$(?!(devices|visible)$)/;
+
 /**
  * Parses the type of a message.
  *
  * @throws {WebgramError} `WEBGRAM_BAD_FRAME` unless it is a string of 1 to 256 characters that does not begin
- * with `$`, which is kept for events of the library.
+ * with `$`, which is kept for the library: for its events, and for the few messages of its own.
  */
 export function parseMessageType(value: unknown): string {
   const type = parseString(value, 1, 'type');
-  if (type.startsWith('$')) throw bad("'type' must not begin with $");
+  if (UNKNOWN_RESERVED.test(type)) throw bad("'type' must not begin with $");
   return type;
 }
 

@@ -1,0 +1,37 @@
+/** Ask of the library's own by which pages see and end the sessions of their account. PROTOCOL.md, section 6. */
+export const DEVICES = '$devices';
+
+/** Volatile of the library's own by which a tab says whether anybody sees it. */
+export const VISIBLE = '$visible';
+
+/** Longest name of a device and of a place, in UTF-16 units. */
+export const MAX_DEVICE_NAME_LENGTH = 64;
+
+/** What is kept of the browser that holds a session's key: coarse, for lists of devices. */
+export interface Device {
+  /** Such as `Windows` or `Android`. */
+  platform?: string;
+  /** Such as `Firefox`. */
+  browser?: string;
+  /** Given by the user or by the application. */
+  name?: string;
+  /** As coarsely as the application tells it. */
+  location?: { city?: string; country?: string };
+}
+
+/** A session of an account, as a list of devices shows it. */
+export interface DeviceSession {
+  sessionID: number;
+  /** User id it is bound to; absent without one. */
+  account?: string;
+  created: Date;
+  /** Start of the newest visit or link, which is to the hour; now while it is online. */
+  lastUsed: Date;
+  /** For people: the name it was given, else browser and platform. */
+  label: string;
+  device: Device;
+  /** A browser has it open now. */
+  isOnline: boolean;
+  /** It is the one that asks. */
+  isCurrent: boolean;
+}
