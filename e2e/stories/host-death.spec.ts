@@ -3,7 +3,7 @@ import { askEach, dataOf, sessionIDOf, statsOf } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 
 /** Navigations of the only tab. Each of them ends its host, or leaves it to the next page. */
-const NAVIGATIONS = 200;
+const NAVIGATIONS = { 'shared-worker': 200, 'leader-tab': 60 };
 
 test('tabs whose worker is killed have another, and nothing is lost or doubled @shared-worker @chromium', async ({
   context,
@@ -34,13 +34,14 @@ test('the tab that has started the worker crashes: the others go on @shared-work
   await expect.poll(() => statsOf(others[0]!)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 });
 
-test('the only tab navigates two hundred times: one session, one socket at a time', async ({
+test('the only tab navigates again and again: one session, one socket at a time', async ({
   context,
+  host,
   wire,
 }) => {
   test.setTimeout(180_000);
   const page = await openTab(context, wire.url);
-  for (let n = 1; n <= NAVIGATIONS; n++) {
+  for (let n = 1; n <= NAVIGATIONS[host]; n++) {
     await page.goto(`${wire.url}?${n}`);
     expect(await sessionIDOf(page)).toBe(1);
     if (n % 20 === 0) expect(await askEach(page, 'count', 1)).toEqual([n / 20]);
