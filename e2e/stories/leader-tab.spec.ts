@@ -31,7 +31,7 @@ async function askCount(page: Page): Promise<number> {
 
 test('tabs that open together elect one leader @leader-tab', async ({ context, wire }) => {
   const { leader } = await openTabs(context, wire.url, 5);
-  expect(await statsOf(leader)).toEqual({ sockets: 1, sessions: 1, conns: 5 });
+  await expect.poll(() => statsOf(leader)).toEqual({ sockets: 1, sessions: 1, conns: 5 });
   expect(wire.webSockets).toHaveLength(1);
 });
 

@@ -68,7 +68,7 @@ async function expectMemory(...pages: Page[]): Promise<void> {
     expect(await sessionIDOf(page)).toBe(1);
     expect(await identityOf(page)).toEqual({ sessionID: 1, storage: 'memory' });
   }
-  expect(await statsOf(pages[0]!)).toEqual({ sockets: 1, sessions: 1, conns: pages.length });
+  await expect.poll(() => statsOf(pages[0]!)).toEqual({ sockets: 1, sessions: 1, conns: pages.length });
 }
 
 test('a key that is gone is told by name, once', async ({ profiles, wire }) => {
