@@ -29,7 +29,7 @@ const EXAMPLE = 'examples/plus-one';
  * Types follow (dist/client.d.ts, dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
-  queue: browser({ queue: 'worker/host/queue/queue.ts' }, 'browser/[name]-[hash].js', 'es'),
+  queue: browser({ queue: 'worker/host/later.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),

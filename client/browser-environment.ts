@@ -4,7 +4,34 @@ import { findHost } from './find-host.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
-  return { findHost: (moved) => findHost(address, worker, moved), holdLock, watchLock, listen };
+  return {
+    findHost: (moved) => findHost(address, worker, moved),
+    holdLock,
+    watchLock,
+    listen,
+    pin: pinOf(address),
+  };
+}
+
+/** A tab keeps its session storage when it is reloaded. Frames in a sandbox have none. */
+function pinOf(address: string): NonNullable<TabEnvironment['pin']> {
+  const name = `webgram ${address}`;
+  return {
+    get() {
+      try {
+        return sessionStorage.getItem(name);
+      } catch {
+        return null;
+      }
+    },
+    set(identity) {
+      try {
+        sessionStorage.setItem(name, identity ?? '');
+      } catch {
+        // For this page alone, then.
+      }
+    },
+  };
 }
 
 async function holdLock(name: string): Promise<() => void> {

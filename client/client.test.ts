@@ -136,7 +136,7 @@ test('what is sent before there is a host or a link arrives once, in order', asy
   expect(await answer).toBe(42);
   expect(session.handled.map(({ type }) => type)).toEqual(['one', 'incr', 'two']);
   expect(active).toEqual([{ sessionID: 1, resumed: false, reason: 'new', gap: { sent: 0, received: 0 } }]);
-  expect(client.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+  expect(client.identity).toMatchObject({ sessionID: 1, storage: 'persistent' });
   expect(client.host).toEqual({ kind: 'in-process', role: 'follower', why: 'a test' });
   expect(client.state).toEqual({ name: 'active' });
   expect(page.names.at(-1)).toBe('active');

@@ -11,6 +11,7 @@ import type {
   PageMessages,
   ResultOf,
   SendTypeOf,
+  WireError,
   ServerMessages,
   TypeOf,
 } from 'webgram';
@@ -54,6 +55,11 @@ export interface ClientOptions {
   fresh?: boolean;
   /** The older name of `fresh`. */
   skipResume?: boolean;
+  /**
+   * What this tab keeps to, whatever identity is active in the browser: an identity's id, user id or name. When there is
+   * none, the state is `denied`. Default: what `pin` was given last in this tab, and else the active one.
+   */
+  identity?: string | undefined;
   /** What to wait for before anything can arrive, such as scripts that listen. Default: nothing. */
   start?: Promise<unknown> | undefined;
   /** How long asks wait for their answer while active, in ms. Default 10 s. */
@@ -67,9 +73,10 @@ export type PageAnswersOf<A extends AppShape> = {
   ) => MaybePromise<ResultOf<PageMessages<A>, T>>;
 };
 
-type QueueCall = TabToHost & { kind: 'queue' };
+/** A call to the host, which answers it. */
+type Call = TabToHost & { kind: 'queue' | 'wallet' };
 
-const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice)$)/;
+const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice|switched|identities)$)/;
 
 /**
  * A tab's connection to a server, within the session of this browser.
@@ -106,22 +113,23 @@ export class Client<A extends AppShape = AnyApp> {
       type: T,
       ...args: ArgsOf<ServerMessages<A>, T>
     ) => Promise<void>;
-  } = { send: (type, ...args) => this.#call('send', type, args) };
+  } = { send: (type, ...args) => this.#queueCall('send', type, args) };
   /** What was sent with `durable.send` and is still to be handled. */
   readonly queue: ClientQueue = {
     count: 0,
     bytes: 0,
-    list: () => this.#call('list'),
-    clear: () => this.#call('clear'),
+    list: () => this.#queueCall('list'),
+    clear: () => this.#queueCall('clear'),
   };
 
   readonly #listeners = new Listeners();
-  /** Calls to the queue that are not answered, oldest first. */
-  readonly #calls = new Map<number, QueueCall>();
-  /** Of a call, or of one that waits. Among the asks, calls are below 0. */
+  /** Calls that are not answered, oldest first. */
+  readonly #calls = new Map<number, Call>();
+  readonly #callers = new Asks<number>();
+  /** Of a call, or of one that waits. */
   #lastCall = 0;
   readonly #answers = new PageAnswers(this.answer);
-  readonly #stream: TabStream;
+  #stream: TabStream;
   readonly #asks: Asks<number>;
   readonly #askOptions: AskOptions;
   readonly #host: HostConnection | undefined;
@@ -129,6 +137,9 @@ export class Client<A extends AppShape = AnyApp> {
   /** Why nothing can be sent any more. */
   #error: WebgramError | undefined;
   #hostInfo: ClientHost | undefined;
+  /** What this tab keeps to, whatever is active. */
+  #pinned: string | null = null;
+  readonly #tabPin: TabEnvironment['pin'];
   #identity: ClientIdentity | undefined;
   /** What was told last by `$session-active`. */
   #session: SessionActive | undefined;
@@ -153,49 +164,14 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {TypeError} when the address is none.
    */
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
-    const { worker, fromClient, fresh, skipResume, start, timeoutMs, pins, sealed } = options;
+    const { worker, fromClient, fresh, skipResume, identity, start, timeoutMs, pins, sealed } = options;
     this.#askOptions = { timeoutMs };
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
     });
-    const emit = (type: string, args: unknown[]): void => {
-      this.#emit(type, args);
-    };
-    // Nobody sees what is no page.
     const page = globalThis.document as Document | undefined;
-    const tellVisible = (): void => {
-      if (page) this.#stream.volatile('$visible', [!page.hidden]);
-    };
-    page?.addEventListener('visibilitychange', tellVisible);
-    this.#stream = new TabStream(
-      {
-        post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
-        message: emit,
-        ask: (asked, type, args) => {
-          this.#print('asked', type);
-          this.#answers.give(this.#stream, asked, type, args).catch(report);
-        },
-        answered: (asked, error, value) => this.#asks.settle(asked, error, value),
-        attached: (outcome) => {
-          tellVisible();
-          this.#attached(outcome);
-        },
-        hasRoom: () => {
-          this.#drainWaiters.resolveAll(true);
-        },
-        restarted: (reason, sent, isWhole) => {
-          this.#restarted(reason, sent, isWhole);
-        },
-        storeLost: () => {
-          if (this.#outcome !== undefined) this.#outcome.reason = 'store-lost';
-        },
-        closed: (why) => {
-          this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: why });
-        },
-      },
-      TAB_LIMITS,
-      randomID,
-    );
+    page?.addEventListener('visibilitychange', this.#tellVisible);
+    this.#stream = this.#newStream();
     if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
       this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
@@ -203,18 +179,30 @@ export class Client<A extends AppShape = AnyApp> {
     }
     this.#state = { name: 'connecting', attempt: 0 };
     const socketAddress = toSocketAddress(address);
+    const tab = environment ?? browserEnvironment(socketAddress, worker);
+    const lock = `webgram-tab-${randomID()}`;
+    let isFresh = fresh ?? skipResume ?? false;
+    this.#tabPin = tab.pin;
+    this.#pinned = isFresh ? null : identity || tab.pin?.get() || null;
     this.#host = new HostConnection({
       start,
-      environment: environment ?? browserEnvironment(socketAddress, worker),
-      hello: {
-        kind: 'hello',
-        protocol: PORT_PROTOCOL,
-        build: BUILD,
-        lock: `webgram-tab-${randomID()}`,
-        address: socketAddress,
-        fresh: fresh ?? skipResume ?? false,
-        fromClient: fromClient ?? null,
-        demands: { pins, sealed },
+      environment: tab,
+      lock,
+      hello: () => {
+        const first = isFresh;
+        isFresh = false;
+        return {
+          kind: 'hello',
+          protocol: PORT_PROTOCOL,
+          build: BUILD,
+          lock,
+          address: socketAddress,
+          fresh: first,
+          fromClient: fromClient ?? null,
+          demands: { pins, sealed },
+          identity: this.#pinned,
+          of: this.#identity?.id ?? null,
+        };
       },
       welcomed: (host) => {
         this.#hostInfo = host;
@@ -247,6 +235,26 @@ export class Client<A extends AppShape = AnyApp> {
   /** The identity in use; `undefined` until the server has given it a session. */
   get identity(): ClientIdentity | undefined {
     return this.#identity;
+  }
+
+  /** What this tab keeps to, whatever identity is active; `undefined` when it follows the active one. */
+  get pinned(): string | undefined {
+    return this.#pinned ?? undefined;
+  }
+
+  /**
+   * Keeps this tab to an identity, whatever is active in the browser, also when the page is loaded again; without one it
+   * follows the active one again. It goes over at once, as `$switched` tells. When there is no such identity the client
+   * ends, `denied`: `Identities.pin` looks before.
+   *
+   * @param identity An identity's id, user id or name.
+   */
+  pin(identity?: string): void {
+    const wanted = identity ?? null;
+    if (wanted === this.#pinned || this.#error !== undefined) return;
+    this.#pinned = wanted;
+    this.#tabPin?.set(wanted);
+    this.#switch(undefined);
   }
 
   /** The host that serves this tab; `undefined` until one is found. */
@@ -355,8 +363,78 @@ export class Client<A extends AppShape = AnyApp> {
     this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: 'closed' });
   }
 
+  /** Goes over to another identity: nothing of this one is said there. */
+  #switch(to: ClientIdentity | undefined): void {
+    const from = this.#identity;
+    this.#identity = this.#session = this.#outcome = this.#restart = undefined;
+    this.#isSettled = this.#hasJoined = false;
+    const error = new WebgramError('WEBGRAM_SWITCHED', 'switched');
+    // What was queued went to the host before this.
+    for (const { kind, call } of this.#calls.values()) {
+      if (kind === 'queue') this.#answered(call, error);
+    }
+    this.#stream = this.#newStream();
+    this.#asks.rejectAll(error);
+    this.#drainWaiters.resolveAll(true);
+    this.#setState({ name: 'connecting', attempt: 0 });
+    this.#emit('$switched', [{ from, to }]);
+    this.#host?.greet();
+  }
+
+  #newStream(): TabStream {
+    const stream: TabStream = new TabStream(
+      {
+        post: (link, envelope) => {
+          // One that was left has nothing to say.
+          if (stream === this.#stream) this.#host?.post({ kind: 'up', link, envelope });
+        },
+        message: (type, args) => {
+          this.#emit(type, args);
+        },
+        ask: (asked, type, args) => {
+          this.#print('asked', type);
+          this.#answers.give(stream, asked, type, args).catch(report);
+        },
+        answered: (asked, error, value) => this.#asks.settle(asked, error, value),
+        attached: (outcome) => {
+          this.#tellVisible();
+          this.#attached(outcome);
+        },
+        hasRoom: () => {
+          this.#drainWaiters.resolveAll(true);
+        },
+        restarted: (reason, sent, isWhole) => {
+          this.#restarted(reason, sent, isWhole);
+        },
+        storeLost: () => {
+          if (this.#outcome !== undefined) this.#outcome.reason = 'store-lost';
+        },
+        closed: (why) => {
+          this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: why });
+        },
+      },
+      TAB_LIMITS,
+      randomID,
+    );
+    return stream;
+  }
+
+  readonly #tellVisible = (): void => {
+    // Nobody sees what is no page.
+    const page = globalThis.document as Document | undefined;
+    if (page) this.#stream.volatile('$visible', [!page.hidden]);
+  };
+
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
     const message = prepareMessage(type, args);
+    if (type === '$identities') {
+      return this.#call({
+        kind: 'wallet',
+        call: ++this.#lastCall,
+        what: String(args[0]),
+        args: args.slice(1),
+      });
+    }
     if (this.#error !== undefined || options.signal?.aborted) {
       return this.#wait(new Asks(), undefined, options.signal);
     }
@@ -365,13 +443,25 @@ export class Client<A extends AppShape = AnyApp> {
     return this.#asks.add(asked, { ...this.#askOptions, ...options });
   }
 
-  #call(what: QueueCall['what'], type: string = what, args: unknown[] = []): Promise<never> {
-    const call = ++this.#lastCall;
-    const message: QueueCall = { kind: 'queue', call, what, type, ...prepareMessage(type, args) };
+  #queueCall(
+    what: (Call & { kind: 'queue' })['what'],
+    type: string = what,
+    args: unknown[] = [],
+  ): Promise<never> {
+    const message = prepareMessage(type, args);
+    return this.#call({ kind: 'queue', call: ++this.#lastCall, what, type, ...message });
+  }
+
+  #call(call: Call): Promise<never> {
     if (this.#error !== undefined) return Promise.reject(this.#error);
-    this.#calls.set(call, message);
-    this.#host?.post(message);
-    return this.#asks.add(-call, { timeoutMs: Infinity }) as Promise<never>;
+    this.#calls.set(call.call, call);
+    this.#host?.post(call);
+    return this.#callers.add(call.call, { timeoutMs: Infinity }) as Promise<never>;
+  }
+
+  #answered(call: number, error: WireError | null, value?: unknown): void {
+    this.#calls.delete(call);
+    this.#callers.settle(call, error, value);
   }
 
   /** @param value What is waited for, when it is there already. */
@@ -397,8 +487,15 @@ export class Client<A extends AppShape = AnyApp> {
         break;
       case 'queue':
         Object.assign(this.queue, message.info);
-        this.#calls.delete(message.call!);
-        this.#asks.settle(-message.call!, message.error ?? null, message.value);
+        break;
+      case 'answer':
+        this.#answered(message.call, message.error ?? null, message.value);
+        break;
+      case 'switch':
+        this.#switch(message.to ?? undefined);
+        break;
+      case 'identities':
+        this.#emit('$identities', []);
         break;
       default:
       // A welcome, or a sign of life.
@@ -472,7 +569,7 @@ export class Client<A extends AppShape = AnyApp> {
     this.#error = error;
     this.#host?.close();
     this.#setState(state);
-    const waiters = [this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters];
+    const waiters = [this.#callers, this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters];
     for (const asks of [this.#asks, ...waiters]) asks.rejectAll(error);
   }
 

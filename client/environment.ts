@@ -30,6 +30,8 @@ export interface TabEnvironment {
   holdLock: (name: string) => Promise<() => void>;
   /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */
   watchLock: (name: string, gone: () => void) => () => void;
+  /** What the tab keeps to, across a reload. Default: that ends with the client. */
+  pin?: { get(): string | null; set(identity: string | null): void };
   /** @returns Stops listening. */
   listen: (page: PageListener) => () => void;
 }

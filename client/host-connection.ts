@@ -15,8 +15,10 @@ export interface HostConnectionOptions {
   /** Nothing is done before. */
   start: Promise<unknown> | undefined;
   environment: TabEnvironment;
-  /** What is said to a host first. Its `lock` is taken before, and `fresh` is for the first host only. */
-  hello: Hello;
+  /** The Web Lock that the tab holds as long as it lives. */
+  lock: string;
+  /** What is said to a host first. */
+  hello: () => Hello;
   /** A host that knows nothing of this tab yet takes envelopes from here on. */
   welcomed: (host: ClientHost) => void;
   receive: (message: HostMessage) => void;
@@ -37,7 +39,6 @@ export class HostConnection {
   #host: FoundHost | undefined;
   /** Of the host that this tab has said hello to; `undefined` before there was any. */
   #incarnation: string | undefined;
-  #firstWords: Hello;
   #failures = 0;
   #foundMs = 0;
   /** Counts searches, so that one that was overtaken gives up. */
@@ -49,7 +50,6 @@ export class HostConnection {
 
   constructor(options: HostConnectionOptions) {
     this.#options = options;
-    this.#firstWords = options.hello;
     this.#stopListening = options.environment.listen({
       wake: () => {
         this.post({ kind: 'wake' });
@@ -70,6 +70,11 @@ export class HostConnection {
   /** Says something to the host, if there is one. */
   post(message: TabToHost): void {
     this.#host?.port.postMessage(message);
+  }
+
+  /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
+  greet(): void {
+    if (this.#host !== undefined) this.#greet(this.#host);
   }
 
   /** The host finishes what it was handed. */
@@ -98,12 +103,12 @@ export class HostConnection {
 
   async #find(moved?: HostAddress): Promise<void> {
     const search = this.#stop();
-    const { environment, start } = this.#options;
+    const { environment, start, lock } = this.#options;
     try {
       await start;
       // Before hello, and also between two hosts: one that finds the lock free takes the tab for dead.
       if (this.#releaseLock === undefined) {
-        const release = await environment.holdLock(this.#firstWords.lock);
+        const release = await environment.holdLock(lock);
         if (search !== this.#search) {
           release();
           return;
@@ -140,14 +145,17 @@ export class HostConnection {
   }
 
   #hello(host: FoundHost, incarnation: string): void {
-    const { environment, welcomed } = this.#options;
+    const { environment } = this.#options;
     this.#stopWatching?.();
     this.#stopWatching = environment.watchLock(incarnation, () => {
       this.#missed(new Error('the host died'));
     });
-    this.post(this.#firstWords);
-    this.#firstWords = { ...this.#firstWords, fresh: false };
-    welcomed({ ...host.welcome.host, role: host.role ?? 'follower', why: host.why });
+    this.#greet(host);
+  }
+
+  #greet({ welcome, role = 'follower', why }: FoundHost): void {
+    this.post(this.#options.hello());
+    this.#options.welcomed({ ...welcome.host, role, why });
   }
 
   /** Gives up whatever would keep the page out of the back-forward cache. */

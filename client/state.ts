@@ -37,6 +37,8 @@ export interface SessionActive {
 
 /** The identity that this tab speaks with, as far as anybody may know it. */
 export interface ClientIdentity {
+  /** Names it in this browser, never at the server. */
+  id: string;
   sessionID: number;
   /** The user id that the session is bound to since the last `conn.login`; absent without one. */
   account?: string;
@@ -85,9 +87,23 @@ export interface ClientNotice {
   message: string;
 }
 
+/** What `$switched` tells. */
+export interface Switched {
+  from: ClientIdentity | undefined;
+  /** `undefined` while the host does not know it. */
+  to: ClientIdentity | undefined;
+}
+
 /** Events of a client, with the arguments of their listeners. */
 export interface ClientEvents {
   $state: (state: ClientState) => unknown;
   '$session-active': (session: SessionActive) => unknown;
   $notice: (notice: ClientNotice) => unknown;
+  /**
+   * The tab goes over to another identity. Nothing of the one before comes behind this: forget what you hold of it. The
+   * `$session-active` of the other follows.
+   */
+  $switched: (switched: Switched) => unknown;
+  /** The identities of this browser have changed, or what is known of them: `Identities` tells what they are. */
+  $identities: () => unknown;
 }

@@ -1,7 +1,7 @@
 import type { TabUp } from 'webgram';
 import { Hub } from '../../worker/host/hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
-import { Queue } from '../../worker/host/queue/queue.ts';
+import * as later from '../../worker/host/later.ts';
 import type { TabToHost } from '../../worker/host/port-protocol.ts';
 import type { NumberedUp } from '../../worker/host/stream-copy.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
@@ -71,7 +71,7 @@ export class Leader {
       ...webPlatform('leader-tab', build),
       keyStore: new IdbKeyStore(),
       isAlone,
-      loadQueue: () => Promise.resolve({ Queue }),
+      loadLater: () => Promise.resolve(later),
       watchLock: (lock, gone) => {
         legacy.cameHere(lock);
         return watchLock(lock, gone);

@@ -1,6 +1,6 @@
 import { DEFAULT_LIMITS, toBase64url } from 'webgram';
 import type { ErrorCode, Limits } from 'webgram';
-import { IdentityLink } from './identity-link.ts';
+import { IdentityLink, NOT_LOADED } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
 import type { HostPlatform } from './platform.ts';
 import { PORT_PROTOCOL } from './port-protocol.ts';
@@ -9,9 +9,10 @@ import { StreamCopy } from './stream-copy.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
 import type { Unfinished } from './unfinished.ts';
+import type { IdentityWallet, WalletCall, WalletHost } from './wallet/identity-wallet.ts';
 
 /** Which identity a tab wants. */
-type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands'>;
+type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands' | 'identity'>;
 
 /**
  * The host: holds the identities of one browser profile and one link for each that is in use, and lets every tab speak
@@ -33,6 +34,8 @@ export class Hub {
   /** The host that serves this storage now, and what to do when nothing is left to be finished here. */
   #successor: { address: HostAddress; finished: () => void } | undefined;
   #links = 0;
+  /** Lists and changes the identities. Loaded with the queue. */
+  #wallet: IdentityWallet | undefined;
 
   /**
    * @param ready Whether this place can serve. Links wait for it; when it is `false`, tabs are told to find another
@@ -49,7 +52,8 @@ export class Hub {
   /** Takes a tab's port. The tab gets `welcome`, says hello, and is served until it has gone. */
   connect(port: PortLike): void {
     const { build, kind, clock, schedule } = this.#platform;
-    let served: IdentityLink | undefined;
+    let first: IdentityLink | undefined;
+    const served = (): IdentityLink | undefined => first?.heir;
     const tab: TabPort = new TabPort({
       port,
       incarnation: this.incarnation,
@@ -60,21 +64,22 @@ export class Hub {
           schedule(callback);
         }),
       hello: (hello) => {
-        served = this.#hello(tab, hello);
+        first = this.#hello(tab, hello);
       },
       up: (link, up) => {
-        served?.up(tab, link, up);
+        served()?.up(tab, link, up);
       },
       wants: (what) => {
-        if (what === 'wake') served?.wake();
-        else served?.acceptServerKey();
+        if (what === 'wake') served()?.wake();
+        else served()?.acceptServerKey();
       },
-      queue: (call) => {
-        served?.queue(tab, call);
+      call: (call) => {
+        if (call.kind === 'queue') served()?.queue(tab, call);
+        else void this.#callWallet(tab, call, served());
       },
       gone: () => {
         this.#linkOf.delete(tab);
-        served?.depart(tab);
+        served()?.depart(tab);
       },
     });
     tab.post({ kind: 'welcome', protocol: PORT_PROTOCOL, build, host: { kind } });
@@ -93,7 +98,8 @@ export class Hub {
   /** Finishes what a host before this one has left. */
   adopt({ lock, address, demands, localID, attach, ups }: Unfinished): void {
     const copy = StreamCopy.of(attach, lock, ups, localID);
-    this.#identityLink({ address, demands, fresh: false, fromClient: null }).adopt(copy);
+    const identity = localID ?? null;
+    this.#identityLink({ address, demands, identity, fresh: false, fromClient: null }).adopt(copy);
   }
 
   /** Says goodbye to every server and closes. */
@@ -122,6 +128,14 @@ export class Hub {
       this.#sendAway(tab, this.#successor.address);
       return undefined;
     }
+    const before = this.#linkOf.get(tab);
+    if (before !== undefined) {
+      // What it has sent so far belongs to the identity that it had.
+      before.heir.depart(tab);
+      this.#linkOf.delete(tab);
+      tab.copy = undefined;
+      tab.hasLostSession = false;
+    }
     const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
     if (older === undefined && this.#linkOf.size >= this.#limits.maxTabs) {
       this.#refuse(tab, 'WEBGRAM_TOO_MANY_TABS', `this host serves at most ${this.#limits.maxTabs} tabs`);
@@ -139,24 +153,50 @@ export class Hub {
 
   /** A tab that came back from the back-forward cache speaks over a new port, under the same lock. */
   #replace(older: TabPort, served: IdentityLink, newer: TabPort, by: IdentityLink): void {
-    if (served === by) served.replace(older, newer);
-    else served.depart(older);
+    if (served.heir === by) by.replace(older, newer);
+    else served.heir.depart(older);
     this.#linkOf.delete(older);
     older.close();
   }
 
-  #identityLink({ address, demands, fresh, fromClient }: Wish): IdentityLink {
-    const active = this.#activeAt.get(address);
-    if (active !== undefined && !fresh) {
-      active.demand(demands);
-      return active;
+  #identityLink(wish: Wish): IdentityLink {
+    const { address, demands, fresh, identity } = wish;
+    const present = identity === null ? this.#activeAt.get(address) : this.#named(address, identity);
+    if (present !== undefined && !fresh) {
+      present.demand(demands);
+      return present;
     }
+    const identityLink = this.#begin(wish);
+    // From now on it is the browser's identity there; tabs that are with another stay with it.
+    if (identity === null) this.#activeAt.set(address, identityLink);
+    return identityLink;
+  }
+
+  #linksAt(address: string): IdentityLink[] {
+    return [...this.#identityLinks].filter((identityLink) => identityLink.address === address);
+  }
+
+  #named(address: string, name: string): IdentityLink | undefined {
+    return this.#linksAt(address).find((identityLink) => identityLink.isNamed(name));
+  }
+
+  #begin({ address, demands, fresh, fromClient, identity }: Wish): IdentityLink {
     const identityLink: IdentityLink = new IdentityLink({
       address,
       demands,
       keyring: this.#keyring(address),
       fresh,
       fromClient,
+      name: identity ?? undefined,
+      isActive: () => this.#activeAt.get(address) === identityLink,
+      claim: (claiming, isActive) => this.#claim(claiming, isActive),
+      adopt: (unfinished) => {
+        this.adopt(unfinished);
+      },
+      loaded: ({ Wallet }) => {
+        this.#wallet ??= new Wallet(this.#walletHost);
+      },
+      linked: () => this.#wallet?.linked(identityLink),
       platform: this.#platform,
       limits: this.#limits,
       nextLink: () => ++this.#links,
@@ -172,16 +212,56 @@ export class Hub {
       },
     });
     this.#identityLinks.add(identityLink);
-    // From now on it is the browser's identity there; tabs that are with another stay with it.
-    this.#activeAt.set(address, identityLink);
     return identityLink;
+  }
+
+  /** A link knows its identity: where another one has the same, that takes its tabs over. */
+  #claim(claiming: IdentityLink, isActive: boolean): boolean {
+    const { address, identity } = claiming;
+    const active = this.#activeAt.get(address);
+    let other = this.#linksAt(address).find(
+      (link) => link !== claiming && link.identity?.localID === identity?.localID,
+    );
+    // One that is about to find out that it is the same.
+    if (isActive && active?.isOpen) other ??= active;
+    const taken = other ?? claiming;
+    if (active === claiming || (isActive && active === undefined)) this.#activeAt.set(address, taken);
+    if (taken !== claiming) claiming.mergeInto(taken);
+    return taken === claiming;
+  }
+
+  async #callWallet(tab: TabPort, call: WalletCall, served: IdentityLink | undefined): Promise<void> {
+    try {
+      const { Wallet } = await this.#platform.loadLater!();
+      this.#wallet ??= new Wallet(this.#walletHost);
+    } catch {
+      tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
+      return;
+    }
+    if (served !== undefined) this.#wallet.call(tab, call, served);
+  }
+
+  get #walletHost(): WalletHost {
+    return {
+      keyring: (address) => this.#keyring(address),
+      linksAt: (address) => this.#linksAt(address),
+      active: (address) => this.#activeAt.get(address),
+      open: (wish) => this.#begin(wish),
+      setActive: (identityLink) => {
+        this.#activeAt.set(identityLink.address, identityLink);
+      },
+    };
   }
 
   #keyring(address: string): Keyring {
     const { keyStore, keys, crypto, clock } = this.#platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
+      const changed = (): void => {
+        for (const link of this.#linksAt(address)) link.tell({ kind: 'identities' });
+        this.#wallet?.changed(address);
+      };
+      keyring = new Keyring({ address, store: keyStore, keys, crypto, changed, nowMs: () => clock.nowMs() });
       this.#keyrings.set(address, keyring);
     }
     return keyring;
@@ -193,7 +273,7 @@ export class Hub {
   }
 
   #sendAway(tab: TabPort, to: HostAddress): void {
-    this.#linkOf.get(tab)?.drop(tab);
+    this.#linkOf.get(tab)?.heir.drop(tab);
     this.#linkOf.delete(tab);
     tab.post({ kind: 'moved', ...to });
     tab.close();

@@ -14,13 +14,14 @@ import type {
 } from 'webgram';
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
-import type { Keyring } from './keyring.ts';
+import { SIGNED_OUT, type Keyring } from './keyring.ts';
 import { Link, reasonOf } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
-import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
+import type { LaterModule } from './later.ts';
+import type { DurableQueue, QueueCall } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { StreamCopy } from './stream-copy.ts';
@@ -38,11 +39,16 @@ export const FORKED_RETRY_MS = 5_000;
 const FORKED_MAX_MS = 600_000;
 /** How long to wait, in ms, before the next link is tried again while an old one still lives. */
 const SUCCESSOR_RETRY_MS = 5_000;
+/** How long, in ms, tabs may take to leave an identity that is signed out. */
+const END_LIMIT_MS = 5_000;
 /** Longest wait, in ms, that a server can ask for. */
 const MAX_HINT_MS = 60_000;
 
 /** Number of the durable queue among the tabs of a link. */
 const QUEUE = 0;
+
+/** The code that is not needed at once cannot be had now. */
+export const NOT_LOADED = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot be loaded' };
 
 /** What a host is to its storage: the only one, the one that serves it while another lives, or one that has lost it. */
 export type Standing = 'alone' | 'among others' | 'lost';
@@ -54,6 +60,8 @@ export interface IdentityLinkOptions {
   keyring: Keyring;
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
+  /** Which identity it is, by id, user id or name. `undefined`: the one that is active. */
+  name?: string | undefined;
   /** Told to the server when a session is created. */
   fromClient: Record<string, unknown> | null;
   platform: HostPlatform;
@@ -64,6 +72,21 @@ export interface IdentityLinkOptions {
   ready: Promise<boolean>;
   /** Whether this host still is the one that serves this storage. Default: it is. */
   standing?: () => Promise<Standing>;
+  /** Whether tabs follow it that do not keep to an identity. */
+  isActive: () => boolean;
+  /**
+   * It knows its identity.
+   *
+   * @param isActive That is the active one.
+   * @returns False when there is another link of it, which has taken the tabs over.
+   */
+  claim: (identityLink: IdentityLink, isActive: boolean) => boolean;
+  /** Finishes what a tab of another identity has left. */
+  adopt: (unfinished: Unfinished) => void;
+  /** The code is here that is not needed at first. */
+  loaded: (module: LaterModule) => void;
+  /** A link is up, and that code is here. */
+  linked: () => void;
   /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
   idle: (identityLink: IdentityLink) => void;
 }
@@ -94,6 +117,14 @@ export class IdentityLink {
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
+  /** The identity that is still to be found. */
+  #name: string | undefined;
+  /** Has taken everything over. */
+  #heir: IdentityLink | undefined;
+  /** The user has signed out, and the server is to know it. */
+  #isEnding = false;
+  /** The user wants it no more: it finishes what it has. */
+  #isDismissed = false;
   /** One that was set aside and is tried again before the other. */
   #trial: Identity | undefined;
   #state: ReconnectState = { name: 'idle' };
@@ -124,9 +155,95 @@ export class IdentityLink {
     this.address = options.address;
     this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
-    this.#tabs = new Tabs(() => {
-      this.#restIfUnused();
+    this.#name = options.name;
+    this.#tabs = new Tabs(
+      () => {
+        this.#restIfUnused();
+      },
+      (copy) => {
+        options.adopt(this.#unfinished(copy));
+      },
+    );
+  }
+
+  /** The one that has taken over from this one; mostly itself. */
+  get heir(): IdentityLink {
+    return this.#heir?.heir ?? this;
+  }
+
+  /** The identity, once it is known. */
+  get identity(): Identity | undefined {
+    return this.#isDismissed ? undefined : this.#identity;
+  }
+
+  /** What was said of tabs that share it. */
+  get wish(): Pick<IdentityLinkOptions, 'address' | 'fromClient'> & { demands: Demands } {
+    return { ...this.#options, demands: this.#demands };
+  }
+
+  /** Whether it is of an identity that goes by that id, user id or name. */
+  isNamed(name: string): boolean {
+    const { identity } = this;
+    if (identity === undefined) return !this.#isDismissed && name === this.#name;
+    return name === identity.localID || name === identity.profile.account || name === identity.name;
+  }
+
+  /** It ends the session of that identity. */
+  isEndingOf(id: string): boolean {
+    return this.#isEnding && (this.#name ?? this.#identity?.localID) === id;
+  }
+
+  /** It will be of the active identity, whichever that is. */
+  get isOpen(): boolean {
+    return this.#identity === undefined && this.#name === undefined && this.#freshBecause === undefined;
+  }
+
+  /** Keeps to that identity from now on, if it does not know yet which one it is. */
+  bind(name: string): void {
+    if (this.#identity === undefined) this.#name ??= name;
+  }
+
+  /** Another link is of the same identity: it takes over whoever is here. */
+  mergeInto(heir: IdentityLink): void {
+    this.#heir = heir;
+    heir.demand(this.#demands);
+    this.#tabs.moveTo(heir);
+    this.close();
+    this.#options.idle(this);
+  }
+
+  /** Another identity is active: tabs that do not keep to this one go there. */
+  sendFollowers(to: IdentityInfo | null): void {
+    this.#tabs.switchFollowers(to);
+  }
+
+  /** The user wants it no more: tabs that keep to it are told, and what is under way is finished. */
+  dismiss(reason: string): void {
+    this.#isDismissed = true;
+    // Nothing is written for it again.
+    if (this.#identity !== undefined) this.#identity.isStored = false;
+    this.#tabs.denyPinned(reason);
+    this.#restIfUnused();
+  }
+
+  /** Ends the session at the server, behind what is under way and queued for it. */
+  end(): void {
+    this.#isEnding = true;
+    this.#options.platform.clock.after(END_LIMIT_MS, () => {
+      this.#sayEnd();
     });
+    this.visit();
+  }
+
+  /** Opens a link for a while, although no tab is here. */
+  visit(): void {
+    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#restIfUnused();
+  }
+
+  /** Tells every tab. */
+  tell(message: Parameters<TabPort['post']>[0]): void {
+    this.#tabs.tell(message);
   }
 
   /** Another page has demands as well: links that were opened without them are not for it. */
@@ -171,14 +288,12 @@ export class IdentityLink {
 
   /** What is still to be finished for tabs that have gone, and for some that are about to. */
   unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.#tabs.departed(going).map(({ lock, attach, oldest, ups, localID }) => ({
-      lock,
-      address: this.address,
-      demands: this.#demands,
-      localID,
-      attach: { ...attach, oldest },
-      ups,
-    }));
+    return this.#tabs.departed(going).map((copy) => this.#unfinished(copy));
+  }
+
+  #unfinished({ lock, attach, oldest, ups, localID = this.#identity?.localID }: StreamCopy): Unfinished {
+    const { address } = this;
+    return { lock, address, demands: this.#demands, localID, attach: { ...attach, oldest }, ups };
   }
 
   /** Finishes what a host before this one has left. */
@@ -196,25 +311,32 @@ export class IdentityLink {
 
   /** A tab calls the durable queue. */
   queue(tab: TabPort, call: QueueCall): void {
-    void this.#loadQueue().then((queue) => {
-      const error = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot be loaded' };
-      if (queue === undefined) tab.post({ kind: 'queue', call: call.call, error });
-      else queue.call(tab, call);
-    });
+    // It has to know whose messages these are.
+    const known = this.#isReady().catch(() => undefined);
+    void known
+      .then(() => this.#loadQueue())
+      .then((queue) => {
+        if (queue === undefined) tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
+        else queue.call(tab, call);
+      });
   }
 
   /** @returns `undefined` when it cannot be had now. */
   #loadQueue(): Promise<DurableQueue | undefined> {
     const { platform, address } = this.#options;
-    const make = ({ Queue }: QueueModule): DurableQueue =>
-      new Queue({
+    const make = (module: LaterModule): DurableQueue => {
+      this.#options.loaded(module);
+      return new module.Queue({
         address,
         platform,
+        owner: () => this.#identity?.localID,
+        isActive: this.#options.isActive,
         tell: (message) => {
           this.#tabs.tell(message);
         },
       });
-    return (this.#queue ??= (platform.loadQueue?.().then(make) ?? Promise.reject(new Error())).catch(() => {
+    };
+    return (this.#queue ??= (platform.loadLater?.().then(make) ?? Promise.reject(new Error())).catch(() => {
       this.#queue = undefined;
       return undefined;
     }));
@@ -316,7 +438,7 @@ export class IdentityLink {
   }
 
   #linkTabs({ link, identity }: Attempt): void {
-    if (identity !== undefined) this.#tabs.linked(link, identity.localID);
+    if (identity !== undefined) this.#tabs.linked(link, identity);
   }
 
   #unlink(): void {
@@ -328,6 +450,43 @@ export class IdentityLink {
   }
 
   // ---- who we are
+
+  /** @returns Whether a link can be opened: no other one has the identity. */
+  async #isReady(): Promise<boolean> {
+    if (!(await this.#options.ready)) return false;
+    const name = this.#name;
+    if (name === undefined) return true;
+    const found = await this.#options.keyring.find(name, this.#isEnding ? SIGNED_OUT : undefined);
+    if (found === undefined) this.#deny('no such identity');
+    if (found === undefined || !this.#take(...found)) return false;
+    this.#tell();
+    return true;
+  }
+
+  /** @returns Whether it is of that identity now. */
+  #take(identity: Identity, isActive: boolean): boolean {
+    this.#name = undefined;
+    this.#identity = identity;
+    if (!this.#options.claim(this, isActive)) return false;
+    this.#tabs.sendStrangers((name) => this.isNamed(name));
+    return true;
+  }
+
+  #deny(reason: string): void {
+    this.#apply({ name: 'denied', reason });
+    this.#options.idle(this);
+  }
+
+  /** Behind what is queued, which would be lost. */
+  #sayEnd(): void {
+    const attempt = this.#current;
+    if (!attempt?.wasUp) return;
+    void this.#loadQueue()
+      .then((queue) => queue?.drained())
+      .then(() => {
+        if (attempt === this.#current) attempt.link.send({ kind: 'identity', what: 'end', args: [] });
+      });
+  }
 
   async #identify(attempt: Attempt, hello: Hello): ReturnType<LinkOptions['identify']> {
     const { fromClient } = this.#options;
@@ -349,15 +508,18 @@ export class IdentityLink {
   }
 
   async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
-    const { keyring, fresh } = this.#options;
+    const { keyring, fresh, isActive } = this.#options;
     const because = this.#freshBecause;
     let identity = this.#identity;
     if (identity?.storeID !== storeID || because !== undefined) {
-      this.#identity = identity = await keyring.identity(storeID, because);
+      // Nobody who keeps to an identity becomes another one.
+      if (identity !== undefined && !isActive()) throw new Error('store-lost');
+      identity = await keyring.identity(storeID, because);
       this.#freshBecause = undefined;
+      if (!this.#take(identity, true)) throw new Error('moved');
     }
     // Nor is the session changed while a link is up.
-    if (fresh || because !== undefined || isSuccessor) return identity;
+    if (fresh || because !== undefined || isSuccessor || !isActive()) return identity;
     if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
     return this.#trial ?? identity;
   }
@@ -404,8 +566,13 @@ export class IdentityLink {
     });
     if (isSuccessor) this.#linkTabs(attempt);
     this.#tabs.heard(ok.serverTimeMs);
-    void this.#loadQueue().then((queue) => queue?.linked(attempt.link, identity));
+    void this.#loadQueue().then((queue) => {
+      if (queue === undefined) return;
+      void queue.linked(attempt.link, identity);
+      this.#options.linked();
+    });
     this.#apply({ name: 'up', nowMs: this.#nowMs() });
+    this.#restIfUnused();
   }
 
   // ---- what comes
@@ -558,20 +725,20 @@ export class IdentityLink {
 
   /** The server has ended the identity, or does not know it: another one is used. */
   async #ended(identity: Identity, code: DenialCode): Promise<void> {
-    const { keyring, idle } = this.#options;
+    const { keyring, isActive } = this.#options;
     const state = this.#state;
     if (this.#identity === identity) this.#identity = undefined;
     this.#trial = undefined;
-    await keyring.denied(identity, code);
+    await keyring.denied(identity, this.#isEnding ? 'revoked' : code);
     if (this.#state !== state) return;
     if (identity.isAside) {
       this.#openIfWanted();
-    } else if (identity.profile.account === undefined) {
+    } else if (identity.profile.account === undefined && isActive()) {
+      this.#tabs.denyPinned(code);
       this.#wait(code);
     } else {
       // Nobody is to become a stranger unnoticed: the application decides.
-      this.#apply({ name: 'denied', reason: code });
-      idle(this);
+      this.#deny(code);
     }
   }
 
@@ -636,14 +803,20 @@ export class IdentityLink {
     const state = this.#state;
     const isWanted = state.name === 'connecting' || state.name === 'resuming';
     if (!isWanted || this.#current !== undefined) return;
-    void this.#options.ready.then((canServe) => {
-      if (canServe && this.#state === state && this.#current === undefined) this.#open();
-    });
+    void this.#isReady().then(
+      (isReady) => {
+        if (isReady && this.#state === state && this.#current === undefined) this.#open();
+      },
+      (error: unknown) => {
+        if (this.#state === state) this.#wait(reasonOf(error));
+      },
+    );
   }
 
   #restIfUnused(): void {
     this.#cancelLinger();
     if (!this.#tabs.isEmpty) return;
+    if (this.#isEnding) this.#sayEnd();
     this.#cancelLinger = this.#options.platform.clock.after(this.#lingerMs, () => {
       this.close();
       this.#options.idle(this);
@@ -683,7 +856,8 @@ function linkState(state: ReconnectState): LinkState {
 
 function identityInfo(identity: Identity | undefined): IdentityInfo | null {
   if (identity === undefined || identity.sessionID === null) return null;
-  return { sessionID: identity.sessionID, ...identity.profile, storage: identity.storage };
+  const { localID: id, sessionID, profile, storage } = identity;
+  return { id, sessionID, ...profile, storage };
 }
 
 /** Whether an address is on this machine, where a developer may have deleted the server's folder. */

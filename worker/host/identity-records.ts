@@ -8,7 +8,7 @@ export interface ServerRecord {
   version: typeof RECORD_VERSION;
   /** Public server keys that were seen with a verified answer, 65 bytes each; at most two. */
   pins: Bytes[];
-  /** `localID` of the identity in use, by storeID in base64url. */
+  /** `localID` of the identity in use, by storeID in base64url; "" when it was taken away and none has followed. */
   active: Record<string, string>;
 }
 
@@ -46,6 +46,8 @@ export interface IdentityRecord extends StoredKey {
   setAside?: SetAside;
   /** Who the session is bound to. */
   profile?: Profile;
+  /** What the user calls it in this browser. */
+  name?: string;
 }
 
 /** Why an identity is not in use. `triedAtMs`: when it was tried last since. */

@@ -29,7 +29,12 @@ export interface KeyringOptions {
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
   /** Wall clock, ms since 1970. */
   nowMs: () => number;
+  /** Something that is known of the identities has changed. Default: nobody wants to know. */
+  changed?: () => void;
 }
+
+/** Set aside because the user has signed out, which the server is still to be told. */
+export const SIGNED_OUT = 'signed-out';
 
 /**
  * The identities of this browser at one server address, and the server keys that were seen there.
@@ -41,6 +46,8 @@ export class Keyring {
   readonly #options: KeyringOptions;
   readonly #prefix: string;
   readonly #inMemory = new Map<string, Identity>();
+  /** The one in use that ends with this host, by storeID. */
+  readonly #activeInMemory = new Map<string, Identity>();
   readonly #replacedBecause = new Map<string, NewReason>();
   #pins: readonly Bytes[] = [];
 
@@ -66,7 +73,7 @@ export class Keyring {
   async identity(storeID: string, freshBecause?: NewReason): Promise<Identity> {
     const fresh = freshBecause !== undefined;
     if (fresh) this.#replacedBecause.set(storeID, freshBecause);
-    const remembered = this.#inMemory.get(storeID);
+    const remembered = this.#activeInMemory.get(storeID);
     if (remembered !== undefined && !fresh) return remembered;
 
     const records = await this.#read();
@@ -81,6 +88,49 @@ export class Keyring {
       this.#replacedBecause.set(storeID, 'key-lost');
     }
     return this.#makeAndStore(storeID, this.#reasonFor(storeID, records), fresh);
+  }
+
+  /**
+   * Finds an identity by its id, else by its user id or the name that the user has given it.
+   *
+   * @param aside Why it was set aside, when one is wanted that was.
+   * @returns With whether it is the one in use; `undefined` when there is none.
+   * @throws when the store cannot be read.
+   */
+  async find(name: string, aside?: string): Promise<[Identity, boolean] | undefined> {
+    const known = [...this.#inMemory.values()].find((identity) => isNamed(identity, name));
+    if (known !== undefined) return [known, this.#activeInMemory.get(known.storeID) === known];
+    const records = await this.records();
+    const named = [...records.values()]
+      .map(ownIdentityRecord)
+      .filter((record) => record !== undefined)
+      .filter((record) => record.setAside?.reason === aside && isNamed(record, name));
+    const record = named.find(({ localID }) => localID === name) ?? named.at(-1);
+    const identity = record && (await this.#usable(record, undefined));
+    if (identity === undefined) return undefined;
+    const active = pickActive(records, this.#options.address, identity.storeID);
+    return [identity, typeof active === 'object' && active.localID === identity.localID];
+  }
+
+  /** Returns what ends with this host, and which of it is in use. */
+  get inMemory(): { identity: Identity; isActive: boolean }[] {
+    return [...this.#inMemory.values()].map((identity) => ({
+      identity,
+      isActive: this.#activeInMemory.get(identity.storeID) === identity,
+    }));
+  }
+
+  /** Uses another identity that ends with this host, or none. */
+  useInMemory(storeID: string, identity: Identity | undefined): void {
+    if (identity === undefined) this.#activeInMemory.delete(storeID);
+    else this.#activeInMemory.set(storeID, identity);
+    this.touched();
+  }
+
+  /** Forgets an identity that ends with this host. */
+  forgetInMemory({ localID, storeID }: Identity): void {
+    this.#inMemory.delete(localID);
+    if (this.#activeInMemory.get(storeID)?.localID === localID) this.#activeInMemory.delete(storeID);
   }
 
   /**
@@ -190,7 +240,7 @@ export class Keyring {
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
     const { storeID, isAside } = identity;
     if (!isAside) this.#replacedBecause.set(storeID, reasonOf(denial));
-    if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
+    this.forgetInMemory(identity);
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
     else await this.#write(() => [[this.#nameOf(identity), undefined]]);
   }
@@ -199,7 +249,8 @@ export class Keyring {
     const replaced = this.#replacedBecause.get(storeID);
     if (replaced !== undefined) return replaced;
     const server = parseServerRecord(records?.get(serverKey(this.#options.address)));
-    if (server === undefined || server === 'newer') return 'new';
+    // Or it was taken away on purpose.
+    if (server === undefined || server === 'newer' || server.active[storeID] === '') return 'new';
     // It was in use, and its record is gone or cannot be understood.
     if (Object.hasOwn(server.active, storeID)) return 'key-lost';
     return Object.keys(server.active).length > 0 ? 'store-lost' : 'new';
@@ -223,7 +274,7 @@ export class Keyring {
     const made = await this.#make(storeID);
     const key = this.#nameOf(made);
     try {
-      await store.update(this.#prefix, (now) => {
+      await this.update((now) => {
         const server = parseServerRecord(now.get(serverKey(address)));
         // Another host of this storage may have been faster.
         const isTaken = !fresh && pickActive(now, address, storeID) !== undefined;
@@ -256,7 +307,8 @@ export class Keyring {
       isStored: false,
       madeBecause: reason,
     };
-    this.#inMemory.set(record.storeID, identity);
+    this.#inMemory.set(identity.localID, identity);
+    this.useInMemory(identity.storeID, identity);
     return identity;
   }
 
@@ -313,7 +365,8 @@ export class Keyring {
   #hasLostRecord(identity: Identity): void {
     identity.storage = 'memory';
     identity.isStored = false;
-    this.#inMemory.set(identity.storeID, identity);
+    this.#inMemory.set(identity.localID, identity);
+    if (!this.#activeInMemory.has(identity.storeID)) this.useInMemory(identity.storeID, identity);
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
@@ -330,9 +383,30 @@ export class Keyring {
     return identityKey(this.#options.address, storeID, localID);
   }
 
+  /** Returns all records under a prefix, mostly of the address. @throws when they cannot be read. */
+  records(prefix = this.#prefix): Promise<ReadonlyMap<string, unknown>> {
+    return this.#options.store.read(prefix);
+  }
+
+  /** Something that no record knows has changed. */
+  touched(): void {
+    this.#options.changed?.();
+  }
+
+  /** Changes records, durably. @throws when that fails. */
+  async update(change: (now: ReadonlyMap<string, unknown>) => readonly Write[]): Promise<void> {
+    let isChanged = false;
+    await this.#options.store.update(this.#prefix, (now) => {
+      const writes = change(now);
+      isChanged = writes.length > 0;
+      return writes;
+    });
+    if (isChanged) this.touched();
+  }
+
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
     try {
-      await this.#options.store.update(this.#prefix, change);
+      await this.update(change);
     } catch {
       // It stays as it was. The next host does the same with the same keys, and is told the same by the server.
     }
@@ -340,7 +414,7 @@ export class Keyring {
 
   async #read(): Promise<ReadonlyMap<string, unknown> | undefined> {
     try {
-      return await this.#options.store.read(this.#prefix);
+      return await this.records();
     } catch {
       // Unreadable is not empty: the caller sees the difference.
       return undefined;
@@ -355,8 +429,13 @@ function reasonOf(denial: DenialCode): NewReason {
 
 const NO_SERVER: ServerRecord = { version: RECORD_VERSION, pins: [], active: {} };
 
+function isNamed({ localID, profile, name }: Omit<Partial<Identity>, 'next'>, wanted: string): boolean {
+  return localID === wanted || profile?.account === wanted || name === wanted;
+}
+
 /**
- * Picks the identity in use: the one the server's record names, else the newest that is not set aside.
+ * Picks the identity in use: the one the server's record names. Where that record is lost, the newest that is not set
+ * aside; not where the one that it names is gone, because the others are other people's.
  *
  * @returns `newer` when a later version of the library wrote it.
  */
@@ -367,6 +446,7 @@ function pickActive(
 ): IdentityRecord | 'newer' | undefined {
   const server = parseServerRecord(records.get(serverKey(address)));
   if (server === 'newer') return 'newer';
+  const active = server?.active[storeID];
   let newest: IdentityRecord | undefined;
   const prefix = identityKey(address, storeID, '');
   for (const [key, value] of records) {
@@ -374,7 +454,8 @@ function pickActive(
     const record = parseIdentityRecord(value);
     if (record === 'newer') return 'newer';
     if (record === undefined || record.setAside !== undefined) continue;
-    if (record.localID === server?.active[storeID]) return record;
+    if (record.localID === active) return record;
+    if (active !== undefined) continue;
     if (newest === undefined || record.createdAtMs > newest.createdAtMs) newest = record;
   }
   return newest;
@@ -392,9 +473,9 @@ function settledRecord(record: IdentityRecord, winner: Bytes, loser: Bytes | und
 
 function publicHalf(
   record: IdentityRecord,
-): Pick<Identity, 'localID' | 'storeID' | 'sessionID' | 'profile' | 'refusals' | 'isAside'> {
-  const { localID, storeID, sessionID, profile = {} } = record;
-  return { localID, storeID, sessionID, profile, refusals: 0, isAside: false };
+): Omit<Identity, 'key' | 'next' | 'storage' | 'isStored' | 'madeBecause'> {
+  const { localID, storeID, sessionID, profile = {}, name, createdAtMs } = record;
+  return { localID, storeID, sessionID, profile, name, createdAtMs, refusals: 0, isAside: false };
 }
 
 function samePoint(a: Bytes, b: Bytes): boolean {

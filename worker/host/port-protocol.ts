@@ -5,7 +5,7 @@ import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
  *
  * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
  */
-export const PORT_PROTOCOL = 2;
+export const PORT_PROTOCOL = 3;
 
 /** How far the host has come with the link of the tab's identity. Final: `denied`. */
 export type LinkState =
@@ -16,6 +16,8 @@ export type LinkState =
 
 /** The public half of an identity, as tabs see it. */
 export interface IdentityInfo {
+  /** Names it in this browser, never at the server. */
+  id: string;
   sessionID: number;
   /** The user id that the session is bound to since the last login, and what to show of the user. */
   account?: string;
@@ -43,7 +45,10 @@ export interface QueueInfo {
 }
 
 export type TabToHost =
-  /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
+  /**
+   * First on every port. `lock` names a Web Lock that the tab holds as long as it lives. Again, with the same lock, when
+   * the tab goes over to another identity: what came before belongs to the one that it had, and is finished there.
+   */
   | {
       kind: 'hello';
       protocol: number;
@@ -56,6 +61,10 @@ export type TabToHost =
       /** Passed to the server when a session is created. */
       fromClient: Record<string, unknown> | null;
       demands: Demands;
+      /** What the tab keeps to, whatever is active: an identity's id, user id or name. `null`: the one that is active. */
+      identity: string | null;
+      /** The identity that the tab's stream is of, as far as it knows. */
+      of: string | null;
     }
   /**
    * One envelope of the tab's stream, for the link of that number; 0 while the tab knows of none. The host
@@ -76,6 +85,8 @@ export type TabToHost =
       args: unknown[];
       bytes: number;
     }
+  /** A call to the wallet, which is answered; numbered and repeated as those to the queue. */
+  | { kind: 'wallet'; call: number; what: string; args: unknown[] }
   /** The application accepts the server's key that was refused last. */
   | { kind: 'accept-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
@@ -98,8 +109,14 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'down'; link: number; envelope: TabDown }
   /** `server-key-changed` and other news that is no state. */
   | { kind: 'notice'; code: string; message: string }
-  /** What is queued has changed; or the answer to that call. */
-  | { kind: 'queue'; info?: QueueInfo; call?: number; error?: WireError; value?: unknown }
+  /** What is queued has changed. */
+  | { kind: 'queue'; info: QueueInfo }
+  /** The answer to a call. */
+  | { kind: 'answer'; call: number; error?: WireError; value?: unknown }
+  /** The tab is to begin anew with another identity: with nothing that it has sent, and by another hello. */
+  | { kind: 'switch'; to: IdentityInfo | null }
+  /** The identities of the address have changed, or what is known of them. */
+  | { kind: 'identities' }
   | { kind: 'pong' }
 );
 

@@ -1,5 +1,7 @@
 import type { DownEnvelope, OutcomeReason, TabDown, TabUp, UpEnvelope } from 'webgram';
 import { Departures } from './departures.ts';
+import type { Identity } from './identity.ts';
+import type { IdentityInfo } from './port-protocol.ts';
 import { StreamCopy } from './stream-copy.ts';
 import { TabNumbers } from './tab-numbers.ts';
 import type { TabPort } from './tab-port.ts';
@@ -9,6 +11,9 @@ export interface TabLink {
   readonly number: number;
   send(envelope: UpEnvelope): void;
 }
+
+/** What takes over the tabs of an identity. */
+export type IdentityTabs = Pick<Tabs, 'add' | 'adopt'>;
 
 /**
  * The tabs of one identity, and the departures of those that have gone: carries envelopes between them and the present
@@ -24,8 +29,11 @@ export class Tabs {
   /** Of the identity that the link proves. */
   #localID = '';
 
-  /** @param departed Called when the departure of a tab is over. */
-  constructor(departed: () => void) {
+  /**
+   * @param departed Called when the departure of a tab is over.
+   * @param strayed Called when it is to be finished for another identity.
+   */
+  constructor(departed: () => void, strayed: (copy: StreamCopy) => void) {
     this.#departures = new Departures(
       (tabID, up) => {
         this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
@@ -34,6 +42,7 @@ export class Tabs {
         this.#numbers.retire(tabID);
         departed();
       },
+      strayed,
     );
   }
 
@@ -57,6 +66,34 @@ export class Tabs {
   add(tab: TabPort): void {
     this.#tabs.add(tab);
     if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
+  }
+
+  /** Other tabs of the same identity take over whoever is here. */
+  moveTo(other: IdentityTabs): void {
+    for (const tab of this.#tabs) other.add(tab);
+    this.#tabs.clear();
+    for (const copy of this.#departures.copies) other.adopt(copy);
+  }
+
+  /** Tabs that do not keep to an identity go over to the one that is active. @param to Which that is, if it is known. */
+  switchFollowers(to: IdentityInfo | null): void {
+    for (const tab of this.#tabs) if (tab.pin === null) tab.post({ kind: 'switch', to });
+  }
+
+  /** Tabs that keep to another identity than this one have to look for it. */
+  sendStrangers(isOwn: (name: string) => boolean): void {
+    for (const tab of this.#tabs) {
+      if (tab.pin !== null && !isOwn(tab.pin)) tab.post({ kind: 'switch', to: null });
+    }
+  }
+
+  /** Tabs that keep to this identity are told that it has ended. */
+  denyPinned(reason: string): void {
+    for (const tab of this.#tabs) {
+      if (tab.pin === null) continue;
+      tab.post({ kind: 'state', state: { name: 'denied', reason }, identity: null });
+      this.#tabs.delete(tab);
+    }
   }
 
   /**
@@ -98,12 +135,17 @@ export class Tabs {
     for (const tab of this.#tabs) tab.post(message);
   }
 
-  /** A new link can take envelopes. @param localID The identity that it proves. */
-  linked(link: TabLink, localID: string): void {
+  /** A new link can take envelopes, and proves this identity. */
+  linked(link: TabLink, { localID, madeBecause, isAside }: Identity): void {
     this.#link = link;
     this.#localID = localID;
     this.#numbers = new TabNumbers();
-    this.tell({ kind: 'link', link: link.number });
+    for (const tab of this.#tabs) {
+      // Another one was made active where the tab had not heard of it.
+      const isOther = (tab.of ?? tab.copy?.localID ?? localID) !== localID;
+      if (isOther && !isAside && madeBecause === undefined) tab.post({ kind: 'switch', to: null });
+      else tab.post({ kind: 'link', link: link.number });
+    }
     this.#departures.linked(localID);
   }
 
@@ -215,5 +257,7 @@ export class Tabs {
       this.#numbers.retire(copy.tabID);
     }
     tab.copy = new StreamCopy(attach, tab.lock!);
+    tab.copy.localID = tab.of;
+    tab.of = undefined;
   }
 }

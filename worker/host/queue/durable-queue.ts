@@ -13,13 +13,14 @@ export interface QueueLimits {
 
 export type QueueCall = TabToHost & { kind: 'queue' };
 export type QueueWord = Omit<HostToTab & { kind: 'queue' }, 'incarnation'>;
+export type QueueAnswer = Omit<HostToTab & { kind: 'answer' }, 'incarnation'>;
 export type QueueNotice = Omit<HostToTab & { kind: 'notice' }, 'incarnation'>;
 
 /** The tab that calls, as far as the queue needs it. */
 export interface CallingTab {
   /** Names the client, over hosts and ports. */
   readonly lock: string | undefined;
-  post(message: QueueWord): void;
+  post(message: QueueWord | QueueAnswer): void;
 }
 
 export interface QueueOptions {
@@ -31,6 +32,10 @@ export interface QueueOptions {
     clock: { nowMs(): number };
     queueLimits?: QueueLimits;
   };
+  /** `localID` of the identity, once it is known. */
+  owner: () => string | undefined;
+  /** Whether what was sent before there was an identity is meant for this one. */
+  isActive: () => boolean;
   /** Tells all tabs. */
   tell: (message: QueueWord | QueueNotice) => void;
 }
@@ -49,6 +54,8 @@ export interface DurableQueue {
   /** A link of that identity is up. */
   linked(link: QueueLink, identity: Pick<Identity, 'localID' | 'isStored'>): Promise<void>;
   unlinked(): void;
+  /** Resolves when nothing is queued for the identity of the present link. */
+  drained(): Promise<void>;
   /** Takes what the server says to tab 0. */
   receive(down: DownEnvelope): void;
   /** No frame of the link can hold that message: nothing behind it would ever arrive. */

@@ -180,6 +180,8 @@ function host(keyStore: KeyStore = store, queueLimits?: QueueLimits): Queue {
       clock: { nowMs: () => 1_700_000_000_000 },
       ...(queueLimits === undefined ? {} : { queueLimits }),
     },
+    owner: () => undefined,
+    isActive: () => true,
     tell: (message) => told.push(message.kind === 'notice' ? message.code : message.info),
   });
 }

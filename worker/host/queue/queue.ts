@@ -54,6 +54,8 @@ export class Queue implements DurableQueue {
   /** Everything through this number is handled. */
   #acknowledged = 0;
   #isFreeing = false;
+  /** Waits until nothing is queued. */
+  readonly #drains: (() => void)[] = [];
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -91,7 +93,9 @@ export class Queue implements DurableQueue {
         const { messages, head } = books;
         const orphans = messages.filter((message) => message.localID !== null && !living(message.localID));
         lost = orphans.length;
-        const unbound = messages.filter((message) => isUnbound(message, localID));
+        const isUnbound = ({ localID: of, seq }: QueuedMessage): boolean =>
+          of === null ? this.#options.isActive() : of === localID && seq === 0;
+        const unbound = messages.filter(isUnbound);
         if (orphans.length + unbound.length === 0) return undefined;
         const streams = Object.fromEntries(Object.entries(head.streams).filter(([id]) => living(id)));
         const stream = { ...(streams[localID] ?? this.#newStream()) };
@@ -108,6 +112,18 @@ export class Queue implements DurableQueue {
 
   unlinked(): void {
     this.#link = undefined;
+  }
+
+  /** Resolves when nothing is queued for the identity of the present link. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drains.push(resolve);
+      this.#tellDrained();
+    });
+  }
+
+  #tellDrained(): void {
+    if (this.#due.length === 0) for (const drained of this.#drains.splice(0)) drained();
   }
 
   /** Takes what the server says to tab 0. */
@@ -155,10 +171,10 @@ export class Queue implements DurableQueue {
         return what === 'clear' && own.length > 0 ? { drop: own } : undefined;
       });
       const list = own.map(({ type, bytes, storedMs }) => ({ type, bytes, storedMs }));
-      tab.post({ kind: 'queue', call, value: what === 'clear' ? own.length : list });
+      tab.post({ kind: 'answer', call, value: what === 'clear' ? own.length : list });
       this.#tell();
     } catch (error) {
-      tab.post({ kind: 'queue', call, error: wireErrorOf(error) });
+      tab.post({ kind: 'answer', call, error: wireErrorOf(error) });
     }
   }
 
@@ -176,7 +192,7 @@ export class Queue implements DurableQueue {
     }
     for (const [i, { tab, call }] of sends.entries()) {
       const error = errors[i];
-      tab.post({ kind: 'queue', call: call.call, ...(error === undefined ? {} : { error }) });
+      tab.post({ kind: 'answer', call: call.call, ...(error === undefined ? {} : { error }) });
     }
     this.#pump();
     this.#tell();
@@ -233,21 +249,23 @@ export class Queue implements DurableQueue {
   }
 
   /**
-   * Finds the identity whose messages these are: that of the last link; before there was one, the only one that this
-   * browser has at the address.
+   * Finds the identity whose messages these are: that of the link; before it is known, the one that this browser uses at
+   * the address, if it has but one store there.
    *
    * @throws {WebgramError} when nothing that is written would outlive this host.
    */
   async #owner(): Promise<string | undefined> {
-    const { platform, address } = this.#options;
+    const { platform, address, owner, isActive } = this.#options;
     if (this.#isInMemory || platform.keyStore.storage === 'memory') {
       throw new WebgramError('WEBGRAM_STORAGE_FAILED', 'this browser keeps no identity');
     }
-    if (this.#localID !== undefined) return this.#localID;
+    const known = this.#localID ?? owner();
+    if (known !== undefined) return known;
+    if (!isActive()) throw new WebgramError('WEBGRAM_STORAGE_FAILED', 'no such identity');
     const server = parseServerRecord((await this.#identities()).get(serverKey(address)));
     if (server === undefined || server === 'newer') return undefined;
     const active = Object.values(server.active);
-    return active.length === 1 ? active[0] : undefined;
+    return active.length === 1 && active[0] !== '' ? active[0] : undefined;
   }
 
   async #identities(): Promise<ReadonlyMap<string, unknown>> {
@@ -370,8 +388,9 @@ export class Queue implements DurableQueue {
   // ---- what tabs are told
 
   get #info(): QueueInfo {
+    const known = this.#localID ?? this.#options.owner();
     const own = this.#books.books.messages.filter(
-      ({ localID }) => localID === null || this.#localID === undefined || localID === this.#localID,
+      ({ localID }) => localID === null || known === undefined || localID === known,
     );
     return {
       count: own.length,
@@ -382,12 +401,8 @@ export class Queue implements DurableQueue {
 
   #tell(): void {
     this.#options.tell({ kind: 'queue', info: this.#info });
+    this.#tellDrained();
   }
-}
-
-/** Whether a message still has to get its number in the stream of that identity. */
-function isUnbound({ localID, seq }: QueuedMessage, present: string): boolean {
-  return localID === null || (localID === present && seq === 0);
 }
 
 function withCall(known: KeptCalls = { last: 0, missing: [] }, call: number): KeptCalls {
