@@ -204,12 +204,12 @@ export class Client<A extends AppShape = AnyApp> {
           of: this.#identity?.id ?? null,
         };
       },
-      welcomed: (host) => {
+      welcomed: (host, isNew) => {
         this.#hostInfo = host;
         this.#hasHeardHost = this.#isSettled = false;
         // It takes what was sent before there was a host, link or no link.
         this.#stream.attach(0);
-        for (const call of this.#calls.values()) this.#host?.post(call);
+        if (isNew) for (const call of this.#calls.values()) this.#host?.post(call);
         this.#hostWaiters.resolveAll(host);
       },
       receive: (message) => {
@@ -254,7 +254,7 @@ export class Client<A extends AppShape = AnyApp> {
     if (wanted === this.#pinned || this.#error !== undefined) return;
     this.#pinned = wanted;
     this.#tabPin?.set(wanted);
-    this.#switch(undefined);
+    this.#host?.post({ kind: 'pin', identity: wanted });
   }
 
   /** The host that serves this tab; `undefined` until one is found. */
@@ -366,7 +366,8 @@ export class Client<A extends AppShape = AnyApp> {
   /** Goes over to another identity: nothing of this one is said there. */
   #switch(to: ClientIdentity | undefined): void {
     const from = this.#identity;
-    this.#identity = this.#session = this.#outcome = this.#restart = undefined;
+    this.#identity = to;
+    this.#session = this.#outcome = this.#restart = undefined;
     this.#isSettled = this.#hasJoined = false;
     const error = new WebgramError('WEBGRAM_SWITCHED', 'switched');
     // What was queued went to the host before this.
@@ -426,15 +427,11 @@ export class Client<A extends AppShape = AnyApp> {
   };
 
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
-    const message = prepareMessage(type, args);
     if (type === '$identities') {
-      return this.#call({
-        kind: 'wallet',
-        call: ++this.#lastCall,
-        what: String(args[0]),
-        args: args.slice(1),
-      });
+      const [what, ...rest] = args;
+      return this.#call({ kind: 'wallet', call: ++this.#lastCall, what: what as string, args: rest });
     }
+    const message = prepareMessage(type, args, '$devices');
     if (this.#error !== undefined || options.signal?.aborted) {
       return this.#wait(new Asks(), undefined, options.signal);
     }

@@ -19,8 +19,8 @@ export interface HostConnectionOptions {
   lock: string;
   /** What is said to a host first. */
   hello: () => Hello;
-  /** A host that knows nothing of this tab yet takes envelopes from here on. */
-  welcomed: (host: ClientHost) => void;
+  /** A host takes envelopes from here on. @param isNew It knows nothing of this tab yet. */
+  welcomed: (host: ClientHost, isNew: boolean) => void;
   receive: (message: HostMessage) => void;
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
@@ -74,7 +74,7 @@ export class HostConnection {
 
   /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
   greet(): void {
-    if (this.#host !== undefined) this.#greet(this.#host);
+    if (this.#host !== undefined) this.#greet(this.#host, false);
   }
 
   /** The host finishes what it was handed. */
@@ -150,12 +150,12 @@ export class HostConnection {
     this.#stopWatching = environment.watchLock(incarnation, () => {
       this.#missed(new Error('the host died'));
     });
-    this.#greet(host);
+    this.#greet(host, true);
   }
 
-  #greet({ welcome, role = 'follower', why }: FoundHost): void {
+  #greet({ welcome, role = 'follower', why }: FoundHost, isNew: boolean): void {
     this.post(this.#options.hello());
-    this.#options.welcomed({ ...welcome.host, role, why });
+    this.#options.welcomed({ ...welcome.host, role, why }, isNew);
   }
 
   /** Gives up whatever would keep the page out of the back-forward cache. */

@@ -51,7 +51,7 @@ export class Identities {
    */
   async switchTo(id: string): Promise<void> {
     await this.#ask('switch', id);
-    this.#client.pin();
+    await this.#pin(undefined);
   }
 
   /** What this tab is pinned to: an id, user id or name. */
@@ -70,7 +70,7 @@ export class Identities {
     if (id !== undefined && !all.some((entry) => entry.id === id)) {
       throw new WebgramError('WEBGRAM_UNKNOWN_IDENTITY', 'no such identity');
     }
-    this.#client.pin(id);
+    await this.#pin(id);
   }
 
   /**
@@ -110,6 +110,14 @@ export class Identities {
    */
   async forget(id: string): Promise<void> {
     await this.#ask('forget', id);
+  }
+
+  /** @returns When the tab has gone over. */
+  async #pin(id: string | undefined): Promise<void> {
+    if (id === this.#client.pinned) return;
+    this.#client.pin(id);
+    // The host answers in the order in which it was asked.
+    await this.list();
   }
 
   /** Calls with the list whenever it has changed, in all tabs. @returns The function that takes the listener away. */

@@ -198,6 +198,11 @@ export class IdentityLink {
     return this.#identity === undefined && this.#name === undefined && this.#freshBecause === undefined;
   }
 
+  /** It is to be of an identity that is still to be made. */
+  get isFresh(): boolean {
+    return this.#identity === undefined && this.#freshBecause !== undefined;
+  }
+
   /** Keeps to that identity from now on, if it does not know yet which one it is. */
   bind(name: string): void {
     if (this.#identity === undefined) this.#name ??= name;

@@ -91,6 +91,8 @@ export type TabToHost =
   | { kind: 'accept-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
+  /** The tab keeps to another identity from now on: it is told to `switch`. */
+  | { kind: 'pin'; identity: string | null }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
   | { kind: 'close' }
   /** Asks for a sign of life. */
@@ -113,7 +115,7 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'queue'; info: QueueInfo }
   /** The answer to a call. */
   | { kind: 'answer'; call: number; error?: WireError; value?: unknown }
-  /** The tab is to begin anew with another identity: with nothing that it has sent, and by another hello. */
+  /** The tab is to begin anew with another identity: with nothing that it has sent, and by another hello. Until then only answers follow. */
   | { kind: 'switch'; to: IdentityInfo | null }
   /** The identities of the address have changed, or what is known of them. */
   | { kind: 'identities' }

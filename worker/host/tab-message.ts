@@ -52,6 +52,10 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
     case 'wallet':
       // What is in it is looked at where it is done.
       return isCount(data['call']) ? (data as Call) : undefined;
+    case 'pin': {
+      const { identity } = data;
+      return identity === null || isText(identity) ? { kind: 'pin', identity } : undefined;
+    }
     case 'wake':
     case 'accept-key':
     case 'close':

@@ -41,6 +41,8 @@ export class TabPort {
   /** Its lock is free: nothing is posted any more, lest it wakes a page in the back-forward cache. */
   #isLeaving = false;
   #isGone = false;
+  /** It was told to switch: what the identity that it had still says is nothing to it. */
+  #isSwitching = false;
   /** Copy of the tab's stream, from its first attach on. */
   copy: StreamCopy | undefined;
   /** The session that it spoke with is not the identity's any more, and it has not been taken up in another yet. */
@@ -74,7 +76,9 @@ export class TabPort {
 
   /** @param message Everything in it is cloned. */
   post(message: Untagged<HostToTab>): void {
-    if (this.#isLeaving) return;
+    if (this.#isLeaving || (this.#isSwitching && message.kind !== 'answer' && message.kind !== 'pong'))
+      return;
+    this.#isSwitching ||= message.kind === 'switch';
     this.#options.port.postMessage({ incarnation: this.#options.incarnation, ...message });
   }
 
@@ -106,6 +110,10 @@ export class TabPort {
       case 'wallet':
         if (!this.#isGone) this.#options.call(message);
         break;
+      case 'pin':
+        this.pin = message.identity;
+        this.post({ kind: 'switch', to: null });
+        break;
       case 'close':
         this.#gone();
         break;
@@ -133,6 +141,7 @@ export class TabPort {
   }
 
   #takeUp(hello: TabToHost & { kind: 'hello' }): void {
+    this.#isSwitching = false;
     this.pin = hello.identity;
     this.of = hello.of ?? undefined;
     this.#options.hello(hello);

@@ -28,6 +28,8 @@ export class Tabs {
   #link: TabLink | undefined;
   /** Of the identity that the link proves. */
   #localID = '';
+  /** Those in whose place it came here: the server does not know them, or has ended them. */
+  readonly #replaced = new Set<string>();
 
   /**
    * @param departed Called when the departure of a tab is over.
@@ -65,7 +67,7 @@ export class Tabs {
 
   add(tab: TabPort): void {
     this.#tabs.add(tab);
-    if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
+    this.#offer(tab);
   }
 
   /** Other tabs of the same identity take over whoever is here. */
@@ -87,13 +89,10 @@ export class Tabs {
     }
   }
 
-  /** Tabs that keep to this identity are told that it has ended. */
+  /** Tabs that keep to this identity are told that it has ended, and close. */
   denyPinned(reason: string): void {
-    for (const tab of this.#tabs) {
-      if (tab.pin === null) continue;
-      tab.post({ kind: 'state', state: { name: 'denied', reason }, identity: null });
-      this.#tabs.delete(tab);
-    }
+    const state = { name: 'denied', reason } as const;
+    for (const tab of this.#tabs) if (tab.pin !== null) tab.post({ kind: 'state', state, identity: null });
   }
 
   /**
@@ -136,17 +135,27 @@ export class Tabs {
   }
 
   /** A new link can take envelopes, and proves this identity. */
-  linked(link: TabLink, { localID, madeBecause, isAside }: Identity): void {
+  linked(link: TabLink, { localID }: Identity): void {
     this.#link = link;
+    if (localID !== this.#localID) this.#replaced.add(this.#localID);
+    this.#replaced.delete(localID);
     this.#localID = localID;
     this.#numbers = new TabNumbers();
-    for (const tab of this.#tabs) {
-      // Another one was made active where the tab had not heard of it.
-      const isOther = (tab.of ?? tab.copy?.localID ?? localID) !== localID;
-      if (isOther && !isAside && madeBecause === undefined) tab.post({ kind: 'switch', to: null });
-      else tab.post({ kind: 'link', link: link.number });
-    }
+    for (const tab of this.#tabs) this.#offer(tab);
     this.#departures.linked(localID);
+  }
+
+  /** Whether a stream is of an identity that is used still, and not here. */
+  #isElsewhere(of: string | undefined): boolean {
+    return of !== undefined && of !== this.#localID && !this.#replaced.has(of);
+  }
+
+  /** Offers the present link to a tab. */
+  #offer(tab: TabPort): void {
+    if (this.#link === undefined) return;
+    // Another identity was made active where the tab had not heard of it.
+    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch', to: null });
+    else tab.post({ kind: 'link', link: this.#link.number });
   }
 
   unlinked(): void {
@@ -180,7 +189,8 @@ export class Tabs {
     if (copy === undefined || linkNumber !== this.#link?.number) return;
     if (this.#ownerOf.get(copy.tabID) !== tab) return;
     if (copy.isOfAnother(this.#localID)) {
-      if (up.kind === 'attach') this.#forget(tab, copy);
+      // Otherwise it is on its way to that identity.
+      if (up.kind === 'attach' && !this.#isElsewhere(copy.localID)) this.#forget(tab, copy);
       return;
     }
     const number = up.kind === 'attach' ? this.#numbers.give(copy.tabID) : this.#numbers.numberOf(copy.tabID);

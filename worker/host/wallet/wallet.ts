@@ -169,9 +169,13 @@ export class Wallet implements IdentityWallet {
 
   /** Makes one without an account the active one: another that is there, or a new one. */
   async #add(link: IdentityLink): Promise<void> {
+    const active = this.#host.active(link.address);
+    if (active?.isFresh) return;
     const known = await this.#known(link);
     const free = known.filter(({ entry }) => entry.account === undefined);
     const unused = free.find(({ entry }) => entry.isActive) ?? free.at(-1);
+    // The first of all is on its way.
+    if (active?.isOpen && !known.some(({ entry }) => entry.isActive)) return;
     if (unused === undefined) this.#activate(link, null, null);
     else if (!unused.entry.isActive) await this.#switchTo(link, unused);
   }
