@@ -99,7 +99,11 @@ export class Hub {
   adopt({ lock, address, demands, localID, attach, ups }: Unfinished): void {
     const copy = StreamCopy.of(attach, lock, ups, localID);
     const identity = localID ?? null;
-    this.#identityLink({ address, demands, identity, fresh: false, fromClient: null }).adopt(copy);
+    // Also one that finishes what it has.
+    const link =
+      this.#linksAt(address).find((one) => one.isOf(localID)) ??
+      this.#identityLink({ address, demands, identity, fresh: false, fromClient: null });
+    link.adopt(copy);
   }
 
   /** Says goodbye to every server and closes. */

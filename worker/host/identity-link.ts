@@ -188,9 +188,9 @@ export class IdentityLink {
     return name === identity.localID || name === identity.profile.account || name === identity.name;
   }
 
-  /** It ends the session of that identity. */
-  isEndingOf(id: string): boolean {
-    return this.#isEnding && (this.#name ?? this.#identity?.localID) === id;
+  /** It is of that identity, whether or not that is still wanted. */
+  isOf(localID: string | undefined): boolean {
+    return localID !== undefined && (this.#identity?.localID ?? this.#name) === localID;
   }
 
   /** It will be of the active identity, whichever that is. */

@@ -259,7 +259,7 @@ export class Wallet implements IdentityWallet {
     const storeID = link.identity?.storeID;
     const keyring = this.#host.keyring(address);
     const isBusy = (id: string): boolean =>
-      this.#host.linksAt(address).some((other) => other.isNamed(id) || other.isEndingOf(id));
+      this.#host.linksAt(address).some((other) => other.isOf(id));
     for (const value of (await keyring.records()).values()) {
       const record = ownIdentityRecord(value);
       if (record?.setAside?.reason !== SIGNED_OUT || record.storeID !== storeID) continue;
