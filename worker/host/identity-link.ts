@@ -267,6 +267,7 @@ export class IdentityLink {
   add(tab: TabPort): void {
     this.#cancelLinger();
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#tabs.sendElsewhere(tab);
     tab.post(this.#stateMessage());
     this.#tabs.add(tab);
     this.#withQueue((queue) => {
@@ -473,6 +474,7 @@ export class IdentityLink {
     this.#name = undefined;
     this.#identity = identity;
     if (!this.#options.claim(this, isActive)) return false;
+    this.#tabs.identify(identity.localID);
     this.#tabs.sendStrangers((name) => this.isNamed(name));
     return true;
   }

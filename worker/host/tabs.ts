@@ -70,6 +70,19 @@ export class Tabs {
     this.#offer(tab);
   }
 
+  /** Which identity it is. Tabs whose streams are of another one, which is used still, are told. */
+  identify(localID: string): void {
+    if (localID !== this.#localID) this.#replaced.add(this.#localID);
+    this.#replaced.delete(localID);
+    this.#localID = localID;
+    for (const tab of this.#tabs) this.sendElsewhere(tab);
+  }
+
+  /** Has a tab begin anew that does not know that another identity was made active. */
+  sendElsewhere(tab: TabPort): void {
+    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch', to: null });
+  }
+
   /** Other tabs of the same identity take over whoever is here. */
   moveTo(other: IdentityTabs): void {
     for (const tab of this.#tabs) other.add(tab);
@@ -137,9 +150,7 @@ export class Tabs {
   /** A new link can take envelopes, and proves this identity. */
   linked(link: TabLink, { localID }: Identity): void {
     this.#link = link;
-    if (localID !== this.#localID) this.#replaced.add(this.#localID);
-    this.#replaced.delete(localID);
-    this.#localID = localID;
+    this.identify(localID);
     this.#numbers = new TabNumbers();
     for (const tab of this.#tabs) this.#offer(tab);
     this.#departures.linked(localID);
@@ -147,15 +158,12 @@ export class Tabs {
 
   /** Whether a stream is of an identity that is used still, and not here. */
   #isElsewhere(of: string | undefined): boolean {
-    return of !== undefined && of !== this.#localID && !this.#replaced.has(of);
+    return of !== undefined && this.#localID !== '' && of !== this.#localID && !this.#replaced.has(of);
   }
 
   /** Offers the present link to a tab. */
   #offer(tab: TabPort): void {
-    if (this.#link === undefined) return;
-    // Another identity was made active where the tab had not heard of it.
-    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch', to: null });
-    else tab.post({ kind: 'link', link: this.#link.number });
+    if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
   }
 
   unlinked(): void {

@@ -258,8 +258,7 @@ export class Wallet implements IdentityWallet {
     const { address } = link;
     const storeID = link.identity?.storeID;
     const keyring = this.#host.keyring(address);
-    const isBusy = (id: string): boolean =>
-      this.#host.linksAt(address).some((other) => other.isOf(id));
+    const isBusy = (id: string): boolean => this.#host.linksAt(address).some((other) => other.isOf(id));
     for (const value of (await keyring.records()).values()) {
       const record = ownIdentityRecord(value);
       if (record?.setAside?.reason !== SIGNED_OUT || record.storeID !== storeID) continue;
