@@ -8,6 +8,7 @@ import { minify, type MinifyOptions } from 'terser';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
+import { INNER_NAMES } from './inner-names.config.ts';
 
 const DIST = 'dist';
 const EXAMPLE = 'examples/plus-one';
@@ -284,38 +285,19 @@ function terseHosts(): Plugin {
   };
 }
 
-/**
- * Names of properties and methods that no wire, message of a port, stored row or application knows. The worker and the
- * queue that it loads are given the same short ones.
- */
-const INNER_NAMES = [
-  ...['abandon', 'acknowledge', 'answered', 'attachAgain', 'deriveSecret', 'environment', 'failLater'],
-  ...[
-    'failed',
-    'findHost',
-    'fromPlatform',
-    'generateEphemeral',
-    'hasLostSession',
-    'hasRoom',
-    'holdLock',
-    'isEmpty',
-  ],
-  ...['isFull', 'isLeaving', 'isOfAnother', 'isWhole', 'kept', 'listen', 'madeBecause', 'maxFrameBytes'],
-  ...['maxHandshakeBytes', 'maxUnackedBytes', 'maxUnackedCount', 'minimumMs', 'prepareNext', 'receiveAnswer'],
-  ...['rejectAll', 'remainingMs', 'resolveAll', 'restarted', 'sendEncoded', 'serverTimeMs', 'setActive'],
-  ...['setAsideToTry', 'settle', 'shown', 'signingKey', 'standDown', 'startedAtMs', 'storeLost'],
-  ...['tickFrameBytes', 'watchLock', 'welcomed'],
-];
-
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
 function smallerScripts(): Plugin {
   const options: MinifyOptions = {
     ecma: 2020,
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
-    compress: { passes: 3, keep_fargs: false, conditionals: false, if_return: false, sequences: false },
+    compress: {
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true },
+      ...{ conditionals: false, if_return: false, lhs_constants: false, sequences: false },
+    },
     mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
   };
+  // The worker and the queue that it loads are given the same short names.
   const nameCache = {};
   return {
     name: 'webgram:smaller-scripts',
