@@ -270,6 +270,8 @@ function terseHosts(): Plugin {
   const CODE = /WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
   const WORDS = /'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`/.source;
   const FAULT = new RegExp(`(\\b(?:(?:bad|refused|TypeError|RangeError)\\(|${CODE})\\s*)(?:${WORDS})`, 'g');
+  // The second: cryptography, which is asked within `webgram/`.
+  const WHERE = /\/webgram\/|\/worker\/host\/web-(?:crypto|keys)\.ts$/;
   // What a field is called, as parsers are told for such words alone.
   const NAME = /(\bparse\w+\([^()]*), '[\w.]+'\)/g;
   return {
@@ -278,8 +280,8 @@ function terseHosts(): Plugin {
     enforce: 'pre',
     sharedDuringBuild: true,
     transform(code, id) {
-      if (!['queue', 'worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/'))
-        return null;
+      const isHost = ['queue', 'worker', 'leader'].includes(this.environment.name);
+      if (!isHost || !WHERE.test(id)) return null;
       return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
     },
   };
@@ -293,7 +295,7 @@ function smallerScripts(): Plugin {
     // What is shorter without these is longer when it is compressed.
     compress: {
       ...{ passes: 3, keep_fargs: false, hoist_funs: true },
-      ...{ conditionals: false, if_return: false, lhs_constants: false, sequences: false },
+      ...{ if_return: false, lhs_constants: false, sequences: false },
     },
     mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
   };
