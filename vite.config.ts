@@ -8,6 +8,7 @@ import { minify, type MinifyOptions } from 'terser';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
+import { INNER_NAMES } from './inner-names.config.ts';
 
 const DIST = 'dist';
 const EXAMPLE = 'examples/plus-one';
@@ -269,6 +270,8 @@ function terseHosts(): Plugin {
   const CODE = /WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
   const WORDS = /'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`/.source;
   const FAULT = new RegExp(`(\\b(?:(?:bad|refused|TypeError|RangeError)\\(|${CODE})\\s*)(?:${WORDS})`, 'g');
+  // The second: cryptography, which is asked within `webgram/`.
+  const WHERE = /\/webgram\/|\/worker\/host\/web-(?:crypto|keys)\.ts$/;
   // What a field is called, as parsers are told for such words alone.
   const NAME = /(\bparse\w+\([^()]*), '[\w.]+'\)/g;
   return {
@@ -277,35 +280,12 @@ function terseHosts(): Plugin {
     enforce: 'pre',
     sharedDuringBuild: true,
     transform(code, id) {
-      if (!['queue', 'worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/'))
-        return null;
+      const isHost = ['queue', 'worker', 'leader'].includes(this.environment.name);
+      if (!isHost || !WHERE.test(id)) return null;
       return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
     },
   };
 }
-
-/**
- * Names of properties and methods that no wire, message of a port, stored row or application knows. The worker and the
- * queue that it loads are given the same short ones.
- */
-const INNER_NAMES = [
-  ...['abandon', 'acknowledge', 'answered', 'attachAgain', 'deriveSecret', 'environment', 'failLater'],
-  ...[
-    'failed',
-    'findHost',
-    'fromPlatform',
-    'generateEphemeral',
-    'hasLostSession',
-    'hasRoom',
-    'holdLock',
-    'isEmpty',
-  ],
-  ...['isFull', 'isLeaving', 'isOfAnother', 'isWhole', 'kept', 'listen', 'madeBecause', 'maxFrameBytes'],
-  ...['maxHandshakeBytes', 'maxUnackedBytes', 'maxUnackedCount', 'minimumMs', 'prepareNext', 'receiveAnswer'],
-  ...['rejectAll', 'remainingMs', 'resolveAll', 'restarted', 'sendEncoded', 'serverTimeMs', 'setActive'],
-  ...['setAsideToTry', 'settle', 'shown', 'signingKey', 'standDown', 'startedAtMs', 'storeLost'],
-  ...['tickFrameBytes', 'watchLock', 'welcomed'],
-];
 
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
 function smallerScripts(): Plugin {
@@ -313,9 +293,13 @@ function smallerScripts(): Plugin {
     ecma: 2020,
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
-    compress: { passes: 3, keep_fargs: false, conditionals: false, if_return: false, sequences: false },
+    compress: {
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true },
+      ...{ if_return: false, lhs_constants: false, sequences: false },
+    },
     mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
   };
+  // The worker and the queue that it loads are given the same short names.
   const nameCache = {};
   return {
     name: 'webgram:smaller-scripts',

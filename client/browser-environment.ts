@@ -13,15 +13,19 @@ async function holdLock(name: string): Promise<() => void> {
   return hold(name, { steal: true });
 }
 
-function listen({ wake, hide, show }: PageListener): () => void {
+function listen({ wake, hide, show, seen }: PageListener): () => void {
   const controller = new AbortController();
   const options = { signal: controller.signal };
-  const shown = (): void => {
-    if (!document.hidden) wake();
-  };
   addEventListener('online', wake, options);
   addEventListener('focus', wake, options);
-  document.addEventListener('visibilitychange', shown, options);
+  document.addEventListener(
+    'visibilitychange',
+    () => {
+      seen();
+      if (!document.hidden) wake();
+    },
+    options,
+  );
   addEventListener('pagehide', hide, options);
   addEventListener(
     'pageshow',

@@ -166,7 +166,6 @@ export class Client<A extends AppShape = AnyApp> {
     const tellVisible = (): void => {
       if (page) this.#stream.volatile('$visible', [!page.hidden]);
     };
-    page?.addEventListener('visibilitychange', tellVisible);
     this.#stream = new TabStream(
       {
         post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
@@ -230,6 +229,7 @@ export class Client<A extends AppShape = AnyApp> {
       shown: () => {
         this.#stream.rest(this.#asks.isEmpty);
       },
+      seen: tellVisible,
       lost: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },
