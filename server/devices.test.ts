@@ -79,6 +79,7 @@ describe('what is kept of a device', () => {
       device: { platform: 'Linux', browser: 'Firefox', name: 'Till 3' },
       isOnline: true,
       isCurrent: false,
+      forked: false,
     });
     expect(JSON.stringify(await scene.store.summary(1))).not.toMatch(/Gecko|140|x86/);
   });
@@ -182,7 +183,17 @@ describe('sessions', () => {
       [5, false],
     ]);
     expect(Object.keys(all[0]!).sort()).toEqual(
-      ['account', 'created', 'device', 'isCurrent', 'isOnline', 'label', 'lastUsed', 'sessionID'].sort(),
+      [
+        'account',
+        'created',
+        'device',
+        'forked',
+        'isCurrent',
+        'isOnline',
+        'label',
+        'lastUsed',
+        'sessionID',
+      ].sort(),
     );
     const page = await sessions.list('alice', { after: 1, limit: 2 });
     expect(page.map(({ sessionID }) => sessionID)).toEqual([2, 4]);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { CLOSE, DEFAULT_LIMITS } from 'webgram';
+import { CLOSE, DEFAULT_LIMITS, WebgramError } from 'webgram';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { Scene } from './testing/scene.ts';
@@ -111,6 +111,33 @@ describe('a client that was superseded and comes back', () => {
     expect(await comeBack('else', `superseded ${by}`)).toBe(by);
     expect(forks).toEqual([by]);
     expect(scene.messages()).toEqual(['a copy of an identity is in use']);
+  });
+
+  test('is listed as forked until a login has shut the copy out', async () => {
+    const { sessions } = scene.server;
+    const isForked = async () => (await sessions.list('alice')).map(({ forked }) => forked);
+    await scene.store.setAccount(1, 'alice');
+    expect(await isForked()).toEqual([false]);
+    await comeBack(`superseded ${await takeOver(true)}`);
+    expect(await isForked()).toEqual([true]);
+    const tab = await scene.tab(identity);
+    expect(await tab.ask('$devices', 'list', 0)).toMatchObject([{ sessionID: 1, forked: true }]);
+    const [conn] = scene.server.connections;
+    const loggingIn = conn!.login('alice');
+    await tab.link.renew(identity);
+    await loggingIn;
+    expect(await isForked()).toEqual([false]);
+  });
+
+  test('is told of a copy also when the store cannot keep that', async () => {
+    const failure = new WebgramError('WEBGRAM_STORE_FAILED', 'the disk is away', { retryable: true });
+    vi.spyOn(MemoryStore.prototype, 'markForked').mockRejectedValueOnce(failure);
+    const by = await takeOver(true);
+    expect(await comeBack(`superseded ${by}`)).toBe(by);
+    expect(forks).toEqual([by]);
+    const notStored = 'that an identity has a copy was not stored';
+    expect(scene.messages()).toEqual(['a copy of an identity is in use', notStored]);
+    expect(await scene.server.sessions.get(1)).toMatchObject({ forked: false });
   });
 
   test('is told nothing when nobody has answered there, or it does not ask, or names something else', async () => {

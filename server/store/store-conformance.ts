@@ -971,6 +971,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             createdMs: 1_000,
             lastUsedMs: 1_000,
             device: DEVICE,
+            forked: false,
           });
           const second = {
             sessionID: 2,
@@ -978,6 +979,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             createdMs: 1_000,
             lastUsedMs: 1_000,
             device: {},
+            forked: false,
           };
           deepEqual(await opened.summary(2), second);
           equal(await opened.summary(3), undefined);
@@ -1035,6 +1037,46 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         equal(await store.summary(1), undefined);
       });
 
+      fact(
+        'are marked as forked until the key is renewed, and nothing else of them changes',
+        async (store, place) => {
+          await store.create(newSession('a', { device: DEVICE, fromClient: '1' }));
+          await store.create(newSession('b'));
+          await store.setAccount(1, 'alice');
+          await store.claim(1, 5_000);
+          const before = await store.summary(1);
+          await store.markForked(1);
+          await store.markForked(1);
+          const summary = { ...before, forked: true };
+          await nowAndReopened(store, place, async (opened) => {
+            deepEqual(await opened.summary(1), summary);
+            deepEqual(await opened.summariesOf('alice', 0, 9), [summary]);
+            equal((await opened.summary(2))?.forked, false);
+            deepEqual((await load(opened, 1)).device, DEVICE);
+          });
+          await store.open();
+          await store.updateDevice(1, { name: 'Till' });
+          await store.setAccount(1, 'bob');
+          equal((await store.summary(1))?.forked, true);
+          const key = { replacedKeyID: 'a', keyID: 'next', publicKey: publicKeyOf('next'), nowMs: 6_000 };
+          const account = { name: 'alice', profile: undefined };
+          const renewed = await store.renew({
+            sessionID: 1,
+            generation: 5_000,
+            account,
+            clearsData: false,
+            ...key,
+          });
+          equal(renewed, 'renewed');
+          equal((await store.summary(1))?.forked, false);
+          await store.end(1, 'revoked', 7_000);
+          await store.markForked(1);
+          await store.markForked(99);
+          equal(await store.summary(1), undefined);
+          equal(await store.summary(99), undefined);
+        },
+      );
+
       fact('end for the account that was named only', async (store) => {
         await store.create(newSession('a'));
         await store.setAccount(1, 'alice');
@@ -1082,6 +1124,23 @@ const AWKWARD_NAMES = [
 
 const AWKWARD_TEXT = '"quo\\"te" \u0000 \u2028 🙂 é {"a":[1:]} \n';
 
+/** Checks an open store, and what it is after it was closed and its place opened again. It is closed afterwards. */
+async function nowAndReopened(
+  store: Store,
+  place: StorePlace,
+  check: (opened: Store) => Promise<void>,
+): Promise<void> {
+  await check(store);
+  await store.close();
+  const again = place.store();
+  await again.open();
+  try {
+    await check(again);
+  } finally {
+    await again.close();
+  }
+}
+
 async function everyCallIsRefused(store: Store): Promise<void> {
   const streams = new Map<string, string>();
   const commit = { sessionID: 1, expectedTag: '', tag: '', generation: 0, lineage: [], streams };
@@ -1107,6 +1166,7 @@ async function everyCallIsRefused(store: Store): Promise<void> {
     () => store.summary(1),
     () => store.summariesOf('alice', 0, 1),
     () => store.updateDevice(1, {}),
+    () => store.markForked(1),
   ];
   for (const call of calls) await rejects(call(), { code: 'WEBGRAM_STORE_CLOSED' });
 }
