@@ -1,6 +1,7 @@
 import {
   AskError,
   bodyFor,
+  CLOSE,
   DEFAULT_LIMITS,
   jsonCodec,
   parseUp,
@@ -638,6 +639,27 @@ describe('LiveSession', () => {
     expect(session.sessionData).toEqual({ shared: true });
     restart();
     expect((await link(2)).session.sessionData).toEqual({ shared: true });
+  });
+
+  it('rejects an update, and what a handler saves at once, that are under way when it ends', async () => {
+    const { session, link: one } = await link(1);
+    let release = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (release = resolve));
+    const saving = new Promise((resolve) => {
+      handlers.answer['slow'] = async (conn: Conn) => {
+        await ended;
+        resolve(await conn.save({ now: true }).catch((error: unknown) => error));
+      };
+    });
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'slow'));
+    session.end('idle', CLOSE.normal);
+    const again = (await link(2)).session;
+    const updating = again.update(() => ended);
+    again.end('idle', CLOSE.normal);
+    release();
+    expect(await saving).toMatchObject({ code: 'WEBGRAM_SESSION_ENDED' });
+    await expect(updating).rejects.toMatchObject({ code: 'WEBGRAM_SESSION_ENDED' });
   });
 
   it('lets a concurrent handler read the data, and change it in an update only', async () => {
