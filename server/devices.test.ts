@@ -1,15 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { AskError, CLOSE, DEFAULT_LIMITS, type DeviceSession } from 'webgram';
+import { AskError, CLOSE, type DeviceSession } from 'webgram';
 import { deviceOf, labelOf, type NewDevice } from './device.ts';
-import { Handlers } from './handlers.ts';
-import { DEFAULT_LIFETIME } from './lifetime.ts';
-import { quietLogger } from './log.ts';
-import { DEFAULT_RETENTION } from './session-context.ts';
-import { Sessions } from './sessions.ts';
-import { LevelStore } from './store/level-store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab } from './testing/test-client.ts';
 import { turn } from './testing/until.ts';
@@ -338,84 +329,3 @@ describe('$devices', () => {
     expect(await tab.link.waitForClose()).toMatchObject({ code: CLOSE.badFrame });
   });
 });
-
-/** Rounds of the race; `WEBGRAM_REVOCATIONS` makes it longer. */
-const ROUNDS = Number(process.env['WEBGRAM_REVOCATIONS'] ?? 1_000);
-
-test(
-  `nothing in flight revives a session: ${ROUNDS} are revoked while they save, on LevelDB`,
-  { timeout: 60_000 + ROUNDS * 20 },
-  async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'webgram-revoke-'));
-    const store = new LevelStore(path.join(folder, 'db'));
-    await store.open();
-    const sessions = new Sessions({
-      store,
-      clock: Date.now,
-      limits: DEFAULT_LIMITS,
-      retention: DEFAULT_RETENTION,
-      lifetime: DEFAULT_LIFETIME,
-      handlers: new Handlers(quietLogger),
-      log: { ...quietLogger, warn: () => undefined },
-      dataVersion: 1,
-      upgradeData: undefined,
-    });
-    const outcomes = { saved: 0, refused: 0 };
-    const round = async (n: number): Promise<void> => {
-      const keyID = `key-${n}`;
-      const publicKey = new Uint8Array(65).fill(n % 250);
-      const created = await store.create({ keyID, publicKey, nowMs: n, fromClient: undefined });
-      const { sessionID } = created as { sessionID: number };
-      await store.setAccount(sessionID, 'alice');
-      const session = await sessions.open(sessionID);
-      const save = async (): Promise<void> => {
-        for (let i = 0; ; i += 1) {
-          await session.update((data) => {
-            data['i'] = i;
-          });
-          outcomes.saved += 1;
-        }
-      };
-      const saving = save().catch(() => {
-        outcomes.refused += 1;
-      });
-      const others = [
-        store.writeVisits(sessionID, { firstMs: n, latestMs: n + 1 }),
-        store.extend(sessionID, Date.now() + 1e9),
-        sessions.rename(sessionID, `device ${n}`),
-      ];
-      // At any moment of the writes above.
-      for (let i = 0; i < n % 7; i += 1) await turn();
-      expect(await sessions.revoke(sessionID, 'alice')).toBe(true);
-      const late = [
-        store.extend(sessionID, Date.now() + 1e9),
-        sessions.rename(sessionID, 'late'),
-        store.setAccount(sessionID, 'alice').catch(() => undefined),
-        sessions.open(sessionID).catch(() => undefined),
-      ];
-      await Promise.all([saving, ...others, ...late]);
-      expect((await store.findKey(keyID))?.ended?.reason).toBe('revoked');
-      expect(await store.load(sessionID, Date.now())).toBeUndefined();
-      expect(await store.summary(sessionID)).toBeUndefined();
-      expect(session.isLive).toBe(false);
-    };
-    try {
-      for (let n = 0; n < ROUNDS; n += 50) {
-        await Promise.all(Array.from({ length: Math.min(50, ROUNDS - n) }, (_, i) => round(n + i)));
-      }
-      expect(outcomes.refused).toBe(ROUNDS);
-      expect(outcomes.saved).toBeGreaterThan(0);
-      expect(sessions.live.size).toBe(0);
-      expect(await store.sessionsOf('alice')).toEqual([]);
-      expect(await store.due(Date.now() + 1e10, 10)).toEqual([]);
-      await store.close();
-      await store.open();
-      expect(await store.sessionsOf('alice')).toEqual([]);
-      expect((await store.findKey('key-0'))?.ended?.reason).toBe('revoked');
-    } finally {
-      await sessions.close(100);
-      await store.close();
-      await rm(folder, { recursive: true });
-    }
-  },
-);

@@ -15,11 +15,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Conn } from './conn.ts';
 import type { DataVersion } from './data-version.ts';
 import { concurrent, Handlers } from './handlers.ts';
-import { DEFAULT_LIFETIME } from './lifetime.ts';
 import { DEFAULT_RETENTION } from './session-context.ts';
 import type { SessionLink } from './session-link.ts';
-import { Sessions } from './sessions.ts';
+import type { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import { sessionsOn } from './testing/sessions-on.ts';
 
 const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 
@@ -148,16 +148,7 @@ describe('LiveSession', () => {
   /** A new server process on the same store. */
   function restart(): void {
     handlers = new Handlers(SILENT);
-    sessions = new Sessions({
-      store,
-      clock: () => nowMs,
-      limits: DEFAULT_LIMITS,
-      retention: DEFAULT_RETENTION,
-      lifetime: DEFAULT_LIFETIME,
-      handlers,
-      log: SILENT,
-      ...version,
-    });
+    sessions = sessionsOn(store, { clock: () => nowMs, handlers, log: SILENT, ...version });
   }
   async function link(generation: number, isFirst = false) {
     const session = await sessions.open(1);
