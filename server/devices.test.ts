@@ -122,23 +122,17 @@ describe('a login', () => {
     await loggedIn('alice', undefined, identity);
     await loggedIn('alice', AGENTS.phone);
     await expect.poll(() => news).toHaveLength(2);
+    const told = (sessionID: number, label: string, platform: string, browser: string) => ({
+      account: 'alice',
+      sessionID,
+      label,
+      device: { platform, browser },
+      address: [expect.any(String), expect.any(Number)],
+      isFirst: sessionID === 1,
+    });
     expect(news).toEqual([
-      {
-        account: 'alice',
-        sessionID: 1,
-        label: 'Firefox on Linux',
-        device: { platform: 'Linux', browser: 'Firefox' },
-        address: [expect.any(String), expect.any(Number)],
-        isFirst: true,
-      },
-      {
-        account: 'alice',
-        sessionID: 2,
-        label: 'Chrome on Android',
-        device: { platform: 'Android', browser: 'Chrome' },
-        address: [expect.any(String), expect.any(Number)],
-        isFirst: false,
-      },
+      told(1, 'Firefox on Linux', 'Linux', 'Firefox'),
+      told(2, 'Chrome on Android', 'Android', 'Chrome'),
     ]);
   });
 

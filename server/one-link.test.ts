@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE, DEFAULT_LIMITS, WebgramError } from 'webgram';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import { LoadGatedStore } from './testing/load-gated-store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, type TestIdentity, type TestLink } from './testing/test-client.ts';
 import { turn, until } from './testing/until.ts';
@@ -282,16 +283,7 @@ describe('a newer link', () => {
   });
 
   test('that comes while the server loads the session for another one can commit', async () => {
-    const store = new (class extends MemoryStore {
-      gate: Promise<void> | undefined;
-      isLoading = false;
-      override async load(...args: Parameters<MemoryStore['load']>) {
-        const loaded = await super.load(...args);
-        this.isLoading = this.gate !== undefined;
-        await this.gate;
-        return loaded;
-      }
-    })();
+    const store = new LoadGatedStore();
     scene.store = store;
     await scene.start();
     await (await scene.enter(identity)).close();
@@ -302,8 +294,7 @@ describe('a newer link', () => {
       await conn.save();
       return true;
     };
-    let release = (): void => undefined;
-    store.gate = new Promise((resolve) => (release = resolve));
+    const release = store.shut();
     const claims = vi.spyOn(Sessions.prototype, 'claim');
     const first = scene.enter(identity).catch(() => undefined);
     await until(() => store.isLoading);

@@ -89,11 +89,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         await store.commit({ ...commitOf(session), data: '"kept"', streams: new Map([['tab', '[1]']]) });
         await store.writeVisits(1, { firstMs: 1, previousMs: 2, latestMs: 3 });
         const generation = await store.claim(1, 9_000);
-        await store.close();
-
-        const again = place.store();
-        await again.open();
-        try {
+        await reopened(store, place, async (again) => {
           equal(hex(again.storeID), hex(store.storeID));
           equal(await again.nextSessionID(), 3);
           deepEqual(await again.findKey('a'), {
@@ -121,9 +117,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             visits: { firstMs: 1, previousMs: 2, latestMs: 3 },
             device: {},
           });
-        } finally {
-          await again.close();
-        }
+        });
       });
 
       fact('finishes the writes in flight when it is closed', async (store, place) => {
@@ -566,7 +560,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         async (store, place) => {
           await createAndClaim(store);
           equal(await store.renew(newKey()), 'renewed');
-          const check = async (opened: Store) => {
+          await nowAndReopened(store, place, async (opened) => {
             deepEqual(await opened.findKey('next'), {
               sessionID: 1,
               publicKey: publicKeyOf('next'),
@@ -595,16 +589,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
                 generation: 5_000,
               },
             );
-          };
-          await check(store);
-          await store.close();
-          const again = place.store();
-          await again.open();
-          try {
-            await check(again);
-          } finally {
-            await again.close();
-          }
+          });
         },
       );
 
@@ -910,10 +895,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           await store.writeVisits(1, { firstMs: 1, latestMs: 2 });
           await load(store, 1);
           await store.setAccount(1, 'alice');
-          await store.close();
-          const again = place.store();
-          await again.open();
-          try {
+          await reopened(store, place, async (again) => {
             deepEqual(await again.due(5_000, 10), [1]);
             deepEqual(await again.sessionsOf('alice'), [1]);
             const { visits, account, expiresAtMs } = await load(again, 1);
@@ -921,9 +903,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
               { visits, account, expiresAtMs },
               { visits: { firstMs: 1, latestMs: 2 }, account: 'alice', expiresAtMs: 5_000 },
             );
-          } finally {
-            await again.close();
-          }
+          });
         },
       );
     });
@@ -964,7 +944,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         await store.create(newSession('b'));
         await store.setAccount(1, 'alice');
         const { tag } = await load(store, 1);
-        const check = async (opened: Store) => {
+        await nowAndReopened(store, place, async (opened) => {
           deepEqual(await opened.summary(1), {
             sessionID: 1,
             account: 'alice',
@@ -984,17 +964,9 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           deepEqual(await opened.summary(2), second);
           equal(await opened.summary(3), undefined);
           equal(await opened.headTag(1), tag);
-        };
-        await check(store);
-        await store.close();
-        const again = place.store();
-        await again.open();
-        try {
-          await check(again);
-          deepEqual((await load(again, 1)).device, DEVICE);
-        } finally {
-          await again.close();
-        }
+        });
+        await store.open();
+        deepEqual((await load(store, 1)).device, DEVICE);
       });
 
       fact('were last used at the newest visit or link', async (store) => {
@@ -1125,12 +1097,15 @@ const AWKWARD_NAMES = [
 const AWKWARD_TEXT = '"quo\\"te" \u0000 \u2028 🙂 é {"a":[1:]} \n';
 
 /** Checks an open store, and what it is after it was closed and its place opened again. It is closed afterwards. */
-async function nowAndReopened(
-  store: Store,
-  place: StorePlace,
-  check: (opened: Store) => Promise<void>,
-): Promise<void> {
+async function nowAndReopened(store: Store, place: StorePlace, check: Check): Promise<void> {
   await check(store);
+  await reopened(store, place, check);
+}
+
+type Check = (opened: Store) => Promise<void>;
+
+/** Closes the store and checks what is in its place when that is opened again. It is closed afterwards. */
+async function reopened(store: Store, place: StorePlace, check: Check): Promise<void> {
   await store.close();
   const again = place.store();
   await again.open();
