@@ -5,6 +5,7 @@ import {
   EarlyFrames,
   fromUtf8,
   hasCode,
+  isEnd,
   isSealed,
   jsonCodec,
   ServerHandshake,
@@ -50,7 +51,7 @@ export interface LinkContext extends AdmissionContext {
   serverKey: SigningKey;
   /** Announced to clients while the server changes keys, 65 bytes. */
   otherServerKey: Bytes | null;
-  sessions: Pick<Sessions, 'open' | 'claim' | 'expire'>;
+  sessions: Pick<Sessions, 'open' | 'claim' | 'expire' | 'revoke'>;
   log: Logger;
 }
 
@@ -82,6 +83,8 @@ interface Active {
   session: LiveSession;
   identity: LinkIdentity;
   renewal: LinkRenewal | undefined;
+  /** The client has ended its session; resolves when that is durable. */
+  ending: Promise<boolean> | undefined;
   /** Ends the link when no other has taken over in time. */
   age: NodeJS.Timeout;
   channel: LinkChannel;
@@ -413,7 +416,7 @@ export class Link implements SessionLink {
       Math.min(maxLinkMs + limits.linkGraceMs, MAX_TIMEOUT_MS),
     );
     age.unref();
-    this.#state = { name: 'active', session, identity, renewal: undefined, age, channel };
+    this.#state = { name: 'active', session, identity, renewal: undefined, ending: undefined, age, channel };
     return channel;
   }
 
@@ -440,7 +443,9 @@ export class Link implements SessionLink {
         this.#close(CLOSE.normal, '');
         return;
       case 'identity':
-        this.#guard(() => this.#renewed(state.renewal, envelope));
+        this.#guard(() =>
+          isEnd(envelope) ? this.#endSession(state) : this.#renewed(state.renewal, envelope),
+        );
         return;
       case 'attach':
       case 'send':
@@ -466,6 +471,12 @@ export class Link implements SessionLink {
     }
     await renewal.receive(envelope);
     this.end('renewed', CLOSE.normal);
+  }
+
+  /** Who owns the key ends its session, also when the link goes meanwhile. The session says `bye`. */
+  async #endSession(state: Active): Promise<void> {
+    state.ending ??= this.#context.sessions.revoke(state.session.sessionID);
+    await state.ending;
   }
 
   #close(code: number, reason: string): void {

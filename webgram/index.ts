@@ -23,6 +23,7 @@ export * from './wire/sealed.ts';
 export * from './wire/tick-batcher.ts';
 
 export * from './handshake/client-handshake.ts';
+export * from './handshake/ending.ts';
 export * from './handshake/messages.ts';
 export * from './handshake/renewal.ts';
 export * from './handshake/server-handshake.ts';

@@ -370,6 +370,11 @@ const CONVERSATIONS: Record<string, Partial<Given> & { chosen?: string }> = {
     renewal: { renewID: 'AAECAwQFBgcICQoLDA0ODw', next: { d: '', publicKey: '' } },
     serverPayloads: ['[[11,"renew-ok","AAECAwQFBgcICQoLDA0ODw"],[12,"renewed"]]'],
   },
+  'ending: resume, then end': {
+    ask: RESUME,
+    clientPayloads: ['[[11,"end"]]'],
+    serverPayloads: ['[[11,"profile","alice",{"label":"Alice"}],[12,"revoked"]]'],
+  },
 };
 
 async function common(platform: MakingPlatform, name: string): Promise<Given & { next: KeyPairText }> {

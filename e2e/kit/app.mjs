@@ -51,6 +51,18 @@ export default function app(server) {
     await conn.save();
   });
 
+  /** Numbers an invoice, with time in it, and has it printed. @returns How many tabs it is meant for. */
+  server.answer.print = async (conn, deliver) => {
+    const invoice = Number(conn.sessionData.invoice ?? 0) + 1;
+    conn.sessionData.invoice = invoice;
+    await new Promise((resolve) => setTimeout(resolve, SLOWLY_MS));
+    await conn.save();
+    console.log('invoiced');
+    return conn.session.send('print', invoice, { deliver });
+  };
+  server.answer.tell = (_conn, account, text, deliver) =>
+    server.account(account).send('print', text, { deliver });
+
   server.answer.login = (conn, account) => conn.login(account, { label: `Dear ${account}` });
   server.answer.logout = (conn) => conn.logout();
   server.answer.account = (conn) => conn.session.account ?? null;

@@ -106,6 +106,16 @@ describe.skipIf(python === undefined)('the client in Python', { timeout: 60_000 
     expect(await ask('incr', '1')).toMatchObject({ answer: 2 });
   });
 
+  test('ends its session, and is denied from then on', async () => {
+    const { session } = await ask('incr', '1');
+    expect(await run('client.py', server.address, identity, '--end')).toMatchObject({
+      session,
+      ended: 'revoked',
+    });
+    expect(await ask('incr', '1')).toEqual({ denied: 'revoked' });
+    expect(await run('client.py', server.address, identity, '--end')).toEqual({ denied: 'revoked' });
+  });
+
   test('sends nothing to another server key', async () => {
     await ask('incr', '1');
     const stored = JSON.parse(await readFile(identity, 'utf8')) as Record<string, unknown>;

@@ -70,5 +70,6 @@ test('there are vectors of everything', () => {
     'sealed CBOR: resume',
     'sealed CBOR: denied',
     'renewal: resume, then login',
+    'ending: resume, then end',
   ]);
 });

@@ -6,7 +6,7 @@
 It creates a session, or resumes the one in identity.json, attaches one tab, asks, and prints one line of JSON:
 {"session": 7, "resumed": true, "reason": "resumed", "generation": ..., "answer": ...}. Only Python's own library and
 `cryptography` are used. Options: --subprotocol NAME, --break sig|tag|frame (sends that with one bit wrong),
---origin ORIGIN.
+--origin ORIGIN, --end (ends the session instead, for good: {"session": 7, "generation": ..., "ended": "revoked"}).
 """
 import argparse
 import base64
@@ -194,12 +194,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("identity")
-    parser.add_argument("type")
+    parser.add_argument("type", nargs="?")
     parser.add_argument("arguments", nargs="*", type=json.loads)
     parser.add_argument("--subprotocol", default="webgram.2.json")
     parser.add_argument("--origin", default="")
     parser.add_argument("--break", dest="wrong", choices=["sig", "tag", "frame"])
+    parser.add_argument("--end", action="store_true")
     options = parser.parse_args()
+    if (options.type is None) != options.end:
+        parser.error("either TYPE or --end")
     stored = json.load(open(options.identity)) if os.path.exists(options.identity) else {}
     c = (ec.derive_private_key(int(stored["d"], 16), ec.SECP256R1()) if stored
          else ec.generate_private_key(ec.SECP256R1()))
@@ -253,15 +256,18 @@ def main():
         with open(os.open(options.identity, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump({"d": f"{d:064x}", "session": session, "S": b64(S), "store": store_id}, file)
 
-    # 5, 6 Frames: attach a tab and ask
+    # 5, 6 Frames: attach a tab and ask, or 6.3: end the session, without a tab
     ups, downs = (Frames(ws.chosen, direction, ee, th2) for direction in "cs")
     opcode = 2 if ups.sealed else 1
 
     def send(*envelopes):
         ws.send(flip(ups.protect(json.dumps(envelopes).encode()), options.wrong == "frame"), opcode)
 
-    send([0, 1, b64(os.urandom(16)), 1, [0, 0], 1, [time_ms, 0, 0], {}],
-         [3, 1, 1, [0, 0], options.type, *options.arguments])
+    if options.end:
+        send([11, "end"])
+    else:
+        send([0, 1, b64(os.urandom(16)), 1, [0, 0], 1, [time_ms, 0, 0], {}],
+             [3, 1, 1, [0, 0], options.type, *options.arguments])
     result = {"session": session, "generation": generation}
     while True:
         for envelope in json.loads(downs.open(ws.receive())):
@@ -271,6 +277,9 @@ def main():
                 result["resumed"], result["reason"] = envelope[4][:2]
             elif envelope[0] == 9:
                 send([10, envelope[1]])
+            elif envelope == [12, "revoked"] and options.end:
+                print(json.dumps(result | {"ended": "revoked"}))
+                return
             elif envelope[0] == 12:
                 raise Refused(f"bye: {envelope[1]}")
             elif envelope[0] == 4 and envelope[4] == 1:
