@@ -1,10 +1,10 @@
 import { hold, watchLock } from '../worker/host/web-locks.ts';
 import type { PageListener, TabEnvironment } from './environment.ts';
-import { findHost } from './find-host.ts';
+import { hostFinder } from './find-host.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
-  return { findHost: (moved) => findHost(address, worker, moved), holdLock, watchLock, listen };
+  return { findHost: hostFinder(address, worker), holdLock, watchLock, listen };
 }
 
 async function holdLock(name: string): Promise<() => void> {

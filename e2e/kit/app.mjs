@@ -8,7 +8,7 @@ const SLOWLY_MS = 150;
 // Every story runs under the policy that the product promises to work with.
 subscribe('http.server.request.start', (message) => {
   const { response } = /** @type {{ response: import('node:http').ServerResponse }} */ (message);
-  response.setHeader('Content-Security-Policy', "default-src 'self'");
+  response.setHeader('Content-Security-Policy', process.env.TEST_POLICY ?? "default-src 'self'");
 });
 
 /** @param {import('webgram-sessions/server').Server} server */
