@@ -1,4 +1,5 @@
-import { chmod, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import { playwright } from '@vitest/browser-playwright';
@@ -8,6 +9,7 @@ import { minify, type MinifyOptions } from 'terser';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
+import { INNER_NAMES } from './inner-names.config.ts';
 
 const DIST = 'dist';
 const EXAMPLE = 'examples/plus-one';
@@ -21,18 +23,22 @@ const EXAMPLE = 'examples/plus-one';
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
  * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
+ * | module | client | dist/browser/client.js, a module |
  * | devices | client/devices.ts | dist/browser/devices.js, a module |
  * | client | client | dist/client.js, and what it loads when it has to |
  * | example | examples/plus-one | dist/examples/plus-one/, the page |
  * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
  *
- * Types follow (dist/client.d.ts, dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
+ * `writeIntegrity` adds dist/browser/integrity.json and copies that it names with a hash: webgram-<hash>.js and
+ * client-<hash>.js. Types follow (dist/client.d.ts,
+ * dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   queue: browser({ queue: 'worker/host/later.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
+  module: browser({ client: 'client/index.ts' }, 'browser/[name].js', 'es'),
   devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
   client: {
     consumer: 'client',
@@ -91,7 +97,7 @@ export default defineConfig(({ command, mode }) => ({
     renderBuiltUrl: (fileName, { hostType }) =>
       hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
   },
-  plugins: [browserFileNames(), leaderTabOfScript(), terseHosts(), smallerScripts()],
+  plugins: [browserFileNames(), besideOwnFile(), terseHosts(), smallerScripts()],
   builder: {
     sharedConfigBuild: true,
     sharedPlugins: true,
@@ -269,6 +275,8 @@ function terseHosts(): Plugin {
   const CODE = /WebgramError\(\s*'WEBGRAM_(?:BAD_\w+|FRAME_TOO_LARGE)',/.source;
   const WORDS = /'(?:[^'\\]|\\.)*'|"[^"]*"|`[^`]*`/.source;
   const FAULT = new RegExp(`(\\b(?:(?:bad|refused|TypeError|RangeError)\\(|${CODE})\\s*)(?:${WORDS})`, 'g');
+  // The second: cryptography, which is asked within `webgram/`.
+  const WHERE = /\/webgram\/|\/worker\/host\/web-(?:crypto|keys)\.ts$/;
   // What a field is called, as parsers are told for such words alone.
   const NAME = /(\bparse\w+\([^()]*), '[\w.]+'\)/g;
   return {
@@ -277,35 +285,12 @@ function terseHosts(): Plugin {
     enforce: 'pre',
     sharedDuringBuild: true,
     transform(code, id) {
-      if (!['queue', 'worker', 'leader'].includes(this.environment.name) || !id.includes('/webgram/'))
-        return null;
+      const isHost = ['queue', 'worker', 'leader'].includes(this.environment.name);
+      if (!isHost || !WHERE.test(id)) return null;
       return { code: code.replaceAll(FAULT, "$1''").replaceAll(NAME, '$1)'), map: null };
     },
   };
 }
-
-/**
- * Names of properties and methods that no wire, message of a port, stored row or application knows. The worker and the
- * queue that it loads are given the same short ones.
- */
-const INNER_NAMES = [
-  ...['abandon', 'acknowledge', 'answered', 'attachAgain', 'deriveSecret', 'environment', 'failLater'],
-  ...[
-    'failed',
-    'findHost',
-    'fromPlatform',
-    'generateEphemeral',
-    'hasLostSession',
-    'hasRoom',
-    'holdLock',
-    'isEmpty',
-  ],
-  ...['isFull', 'isLeaving', 'isOfAnother', 'isWhole', 'kept', 'listen', 'madeBecause', 'maxFrameBytes'],
-  ...['maxHandshakeBytes', 'maxUnackedBytes', 'maxUnackedCount', 'minimumMs', 'prepareNext', 'receiveAnswer'],
-  ...['rejectAll', 'remainingMs', 'resolveAll', 'restarted', 'sendEncoded', 'serverTimeMs', 'setActive'],
-  ...['setAsideToTry', 'settle', 'shown', 'signingKey', 'standDown', 'startedAtMs', 'storeLost'],
-  ...['tickFrameBytes', 'watchLock', 'welcomed'],
-];
 
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
 function smallerScripts(): Plugin {
@@ -313,9 +298,13 @@ function smallerScripts(): Plugin {
     ecma: 2020,
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
-    compress: { passes: 3, keep_fargs: false, conditionals: false, if_return: false, sequences: false },
+    compress: {
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true },
+      ...{ if_return: false, lhs_constants: false, sequences: false },
+    },
     mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
   };
+  // The worker and the queue that it loads are given the same short names.
   const nameCache = {};
   return {
     name: 'webgram:smaller-scripts',
@@ -323,8 +312,8 @@ function smallerScripts(): Plugin {
     sharedDuringBuild: true,
     async generateBundle(_options, bundle) {
       const { name } = this.environment;
-      if (!['queue', 'worker', 'script'].includes(name)) return;
-      const own = name === 'script' ? options : { ...options, nameCache };
+      if (!['queue', 'worker', 'script', 'module'].includes(name)) return;
+      const own = ['script', 'module'].includes(name) ? options : { ...options, nameCache };
       for (const file of Object.values(bundle)) {
         if (file.type !== 'chunk') continue;
         const map = bundle[`${file.fileName}.map`];
@@ -337,16 +326,22 @@ function smallerScripts(): Plugin {
   };
 }
 
-/** A script tag finds the leader tab's file beside its own; a bundler splits it off. */
-function leaderTabOfScript(): Plugin {
+/** What stands for files of `client/` where there is no bundler: the build's other files lie beside the one that runs. */
+const WITHOUT_BUNDLER: Record<string, Record<string, string>> = {
+  script: { 'own-files': 'own-files' },
+  module: { 'own-files': 'own-files', 'own-address': 'module-address' },
+};
+
+/** Lets a script tag and a module without a bundler find what lies beside them. */
+function besideOwnFile(): Plugin {
   return {
-    name: 'webgram:leader-tab-of-script',
+    name: 'webgram:beside-own-file',
     apply: 'build',
     enforce: 'pre',
     sharedDuringBuild: true,
     resolveId(source) {
-      if (this.environment.name !== 'script' || !source.endsWith('/load-leader-tab.ts')) return null;
-      return path.resolve('client/script-tag/load-leader-tab.ts');
+      const other = WITHOUT_BUNDLER[this.environment.name]?.[path.basename(source, '.ts')];
+      return other === undefined ? null : path.resolve(`client/script-tag/${other}.ts`);
     },
   };
 }
@@ -367,6 +362,25 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
   }
   await chmod(`${DIST}/cli.js`, 0o755);
   await removeOlder(DIST, startedMs - 2_000);
+  await writeIntegrity(`${DIST}/browser`);
+}
+
+/**
+ * Writes what pages with integrity attributes need: the scripts that they load by name once more, under names with a hash,
+ * which never change; and the SHA-384 of each file, by its name.
+ */
+async function writeIntegrity(folder: string) {
+  for (const name of ['webgram', 'client']) {
+    const code = await readFile(`${folder}/${name}.js`);
+    const hash = createHash('sha256').update(code).digest('base64url').slice(0, 8);
+    await writeFile(`${folder}/${name}-${hash}.js`, code);
+  }
+  const integrity: Record<string, string> = {};
+  for (const name of (await readdir(folder)).filter((name) => name.endsWith('.js')).sort()) {
+    const code = await readFile(`${folder}/${name}`);
+    integrity[name] = `sha384-${createHash('sha384').update(code).digest('base64')}`;
+  }
+  await writeFile(`${folder}/integrity.json`, `${JSON.stringify(integrity, null, 2)}\n`);
 }
 
 /** Rolls the types of an entry up into one file, those of `webgram/` included. */

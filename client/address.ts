@@ -1,11 +1,13 @@
+import { HOME } from './own-files.ts';
+
 /**
  * Returns the WebSocket address of a server.
  *
  * @param address Absolute, or relative to the base URL of the document (HTML section 2.4.1), which a frame without an
- *   address of its own has as well. Default: the root of that origin.
+ *   address of its own has as well. Default: `HOME`.
  * @throws {TypeError} when it is none.
  */
-export function toSocketAddress(address: string | URL = '/'): string {
+export function toSocketAddress(address: string | URL = HOME): string {
   const url = new URL(address, globalThis.document?.baseURI);
   url.protocol = url.protocol.replace('http', 'ws');
   if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must be ws: or wss:");

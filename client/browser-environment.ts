@@ -1,11 +1,11 @@
 import { hold, watchLock } from '../worker/host/web-locks.ts';
 import type { PageListener, TabEnvironment } from './environment.ts';
-import { findHost } from './find-host.ts';
+import { hostFinder } from './find-host.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
   return {
-    findHost: (moved) => findHost(address, worker, moved),
+    findHost: hostFinder(address, worker),
     holdLock,
     watchLock,
     listen,
@@ -40,15 +40,19 @@ async function holdLock(name: string): Promise<() => void> {
   return hold(name, { steal: true });
 }
 
-function listen({ wake, hide, show }: PageListener): () => void {
+function listen({ wake, hide, show, seen }: PageListener): () => void {
   const controller = new AbortController();
   const options = { signal: controller.signal };
-  const shown = (): void => {
-    if (!document.hidden) wake();
-  };
   addEventListener('online', wake, options);
   addEventListener('focus', wake, options);
-  document.addEventListener('visibilitychange', shown, options);
+  document.addEventListener(
+    'visibilitychange',
+    () => {
+      seen();
+      if (!document.hidden) wake();
+    },
+    options,
+  );
   addEventListener('pagehide', hide, options);
   addEventListener(
     'pageshow',

@@ -323,9 +323,8 @@ test('finds another host when its own has died, without a word', async () => {
   expect(page.client.state.name).toBe('active');
 });
 
-test('goes on looking when a host has died and none is found', async () => {
-  const page = new TestPage();
-  await page.client.waitForSession();
+/** The host dies, none is found for a while, and then another one. @returns That one. */
+async function dieAndSucceed(page: TestPage): Promise<TestHost> {
   page.hosts = [];
   host.locks.release(host.hub.incarnation);
   await until(() => page.names.at(-1) === 'waiting');
@@ -333,6 +332,13 @@ test('goes on looking when a host has died and none is found', async () => {
   alive(second);
   page.hosts = [second];
   await until(() => page.active.length === 2);
+  return second;
+}
+
+test('goes on looking when a host has died and none is found', async () => {
+  const page = new TestPage();
+  await page.client.waitForSession();
+  await dieAndSucceed(page);
 });
 
 test('a tab between two hosts is not taken for dead by either of them', async () => {
@@ -341,13 +347,7 @@ test('a tab between two hosts is not taken for dead by either of them', async ()
   const [lock] = page.locks;
   const freed: string[] = [];
   host.locks.watch(lock!, () => freed.push('the lock'));
-  page.hosts = [];
-  host.locks.release(host.hub.incarnation);
-  await until(() => page.names.at(-1) === 'waiting');
-  const second = new TestHost(server, { keyStore: host.keyStore, locks: host.locks });
-  alive(second);
-  page.hosts = [second];
-  await until(() => page.active.length === 2);
+  const second = await dieAndSucceed(page);
   page.hear({ kind: 'moved', incarnation: second.hub.incarnation, script: '', build: '', why: 'a test' });
   await until(() => page.active.length === 3);
   expect(freed).toEqual([]);

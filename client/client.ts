@@ -39,6 +39,7 @@ import type {
 export interface ClientOptions {
   /**
    * Address of the worker's script, for pages that do not come from the server itself. It must have the page's origin.
+   * Default: beside the script tag or module that this is part of; in a bundle `.well-known/webgram/` beside the socket.
    */
   worker?: string | URL;
   /**
@@ -159,7 +160,8 @@ export class Client<A extends AppShape = AnyApp> {
   readonly #drainWaiters = new Asks<number>();
 
   /**
-   * @param address WebSocket address of the server, or anything relative to the page. Default: the page's own origin.
+   * @param address WebSocket address of the server, or anything relative to the page. Default: the server that
+   * the script tag or module came from; in a bundle the page's own origin.
    * @param environment Not for applications: what stands for the page in tests and in Node.
    * @throws {TypeError} when the address is none.
    */
@@ -170,7 +172,6 @@ export class Client<A extends AppShape = AnyApp> {
       this.#stream.cancel(asked);
     });
     const page = globalThis.document as Document | undefined;
-    page?.addEventListener('visibilitychange', this.#tellVisible);
     this.#stream = this.#newStream();
     if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
@@ -218,6 +219,7 @@ export class Client<A extends AppShape = AnyApp> {
       shown: () => {
         this.#stream.rest(this.#asks.isEmpty);
       },
+      seen: this.#tellVisible,
       lost: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },

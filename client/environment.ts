@@ -43,4 +43,6 @@ export interface PageListener {
   hide: () => void;
   /** The page came back from the back-forward cache. */
   show: () => void;
+  /** The page can be seen now, or no longer. */
+  seen: () => void;
 }

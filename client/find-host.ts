@@ -1,46 +1,37 @@
-import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
-import type { FoundHost } from './environment.ts';
-import { loadLeaderTab } from './load-leader-tab.ts';
+import type { HostToTab } from '../worker/host/port-protocol.ts';
+import type { FoundHost, TabEnvironment } from './environment.ts';
+import { loadLeaderTab, ownFile } from './own-files.ts';
+import { trusted } from './trusted-script.ts';
 
 /** How long a worker may take to speak, in seconds. */
 const HOST_LIMIT_S = 8;
-
-/** Where servers of ours have the worker's script. */
-const WORKER_PATH = '/.well-known/webgram/';
 
 /** File name of the worker's script, which names the build. */
 export const BUILD = __WEBGRAM_WORKER_FILE__;
 
 /**
- * Finds the host of this browser: a SharedWorker, whose script comes from the server when that has the page's origin, and
- * from `options.worker` otherwise or when the first cannot be had; and where none of them runs and speaks within 8 s, one
- * of the tabs, for which more is loaded.
+ * Returns what finds the host of this browser: a SharedWorker, and where that cannot be had, or does not speak within 8 s,
+ * one of the tabs, for which more is loaded. It throws with the reason when there is neither.
  *
  * @param address WebSocket address of the server.
- * @param worker Where the page has the script.
- * @param moved The host that serves this browser now, as the one before has said.
- * @throws with the reason, when there is neither.
+ * @param worker Where the page has the worker's script. Default: where the build's other files are.
+ * @throws {TypeError} when that is no address.
  */
-export async function findHost(
-  address: string,
-  worker?: string | URL,
-  moved?: HostAddress,
-): Promise<FoundHost> {
-  if (moved?.script) return start(moved.script, moved.build);
-  let reason = moved?.why;
-  if (reason === undefined) {
-    const served = new URL(WORKER_PATH + BUILD, address.replace(/^ws/, 'http'));
-    for (const script of [served, worker]) {
-      if (script === undefined) continue;
+export function hostFinder(address: string, worker?: string | URL): TabEnvironment['findHost'] {
+  const own = new URL(worker ?? ownFile(BUILD, address), document.baseURI);
+  return async (moved) => {
+    let reason = moved?.why;
+    if (moved?.script) return start(trusted(moved.script, own), moved.build);
+    if (reason === undefined) {
       try {
-        return await start(script, BUILD);
+        return await start(trusted(own, own), BUILD);
       } catch (error) {
-        reason = `${String(script)} ${(error as Error).message}`;
+        reason = `${String(own)} ${(error as Error).message}`;
       }
     }
-  }
-  const { findLeader } = await loadLeaderTab();
-  return findLeader(reason!, BUILD);
+    const { findLeader } = await loadLeaderTab();
+    return findLeader(reason, BUILD);
+  };
 }
 
 function start(script: string | URL, name: string): Promise<FoundHost> {

@@ -24,6 +24,8 @@ export interface HostConnectionOptions {
   receive: (message: HostMessage) => void;
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
+  /** The page can be seen now, or no longer. */
+  seen: () => void;
   /** No host can be found; it is looked for again at `retryAtMs`. */
   lost: (reason: string, retryAtMs: number) => void;
   /** No host serves this tab. Final. */
@@ -63,6 +65,7 @@ export class HostConnection {
         options.shown();
         void this.#find();
       },
+      seen: options.seen,
     });
     void this.#find();
   }

@@ -7,8 +7,8 @@ import { Server } from './server.ts';
 /**
  * Adds sessions to an HTTP server that is there already: plain `node:http`, Express, Fastify, Vite in middleware mode.
  *
- * Only upgrades on its own path with a subprotocol of its own, and `/.well-known/webgram*`, are touched; the rest goes
- * where it went before. The HTTP server is neither started nor stopped.
+ * Only upgrades on its own path with a subprotocol of its own, and `.well-known/webgram*` at the root and beside that path,
+ * are touched; the rest goes where it went before. The HTTP server is neither started nor stopped.
  *
  * @param server A `Server` of this package has sessions already and comes back as it is.
  */

@@ -42,7 +42,8 @@ export class Committer {
   #isWanted = false;
   #isWriting = false;
   #isForced = false;
-  #hasEnded = false;
+  /** What ended it; nothing is written any more. */
+  #ended: Error | undefined;
   /** Encoded data: as the store has it, as it is on its way, and as the next commit takes it. */
   #storedText: string | undefined;
   #nextText: string | undefined;
@@ -115,12 +116,14 @@ export class Committer {
   /** Calls `done` when that commit is durable, or with the error that ended the session. */
   whenConfirmed(barrier: number, done: (error?: Error) => void): void {
     if (barrier <= this.#confirmed) done();
+    else if (this.#ended !== undefined) done(this.#ended);
     else this.#waiting.push({ barrier, done });
   }
 
   /** Takes a commit when one is asked for and none is on its way; never in the middle of a handler. */
   commitIfWanted(isHandling: boolean): void {
-    if (!this.#isWanted || this.#isWriting || this.#hasEnded || (isHandling && !this.#isForced)) return;
+    if (!this.#isWanted || this.#isWriting || this.#ended !== undefined || (isHandling && !this.#isForced))
+      return;
     this.#isWanted = false;
     this.#isForced = false;
     this.#isWriting = true;
@@ -155,7 +158,7 @@ export class Committer {
       return await write();
     } finally {
       this.#endTurn();
-      if (!this.#hasEnded) this.#context.confirmed([]);
+      if (this.#ended === undefined) this.#context.confirmed([]);
     }
   }
 
@@ -174,7 +177,7 @@ export class Committer {
 
   /** Nothing is written any more. */
   end(error: Error): void {
-    this.#hasEnded = true;
+    this.#ended ??= error;
     for (const { done } of this.#waiting.splice(0)) done(error);
   }
 
@@ -198,11 +201,11 @@ export class Committer {
       await this.#context.store.commit(commit);
     } catch (error) {
       this.#endTurn();
-      if (!this.#hasEnded) this.#context.refused(error);
+      if (this.#ended === undefined) this.#context.refused(error);
       return;
     }
     this.#endTurn();
-    if (this.#hasEnded) return;
+    if (this.#ended !== undefined) return;
     this.#tag = commit.tag;
     this.#confirmed = number;
     this.#newestCommit = [this.#life, number];

@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE, toBase64url } from 'webgram';
 import { NodeSigningKey } from './node-crypto.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import type { EndReason } from './store/store.ts';
+import { LoadGatedStore } from './testing/load-gated-store.ts';
 import { Scene } from './testing/scene.ts';
 import type { TestIdentity, TestLink } from './testing/test-client.ts';
 import { turn, until } from './testing/until.ts';
@@ -144,35 +145,20 @@ describe('revoke', () => {
   });
 
   test('reaches a link that is just coming', async () => {
-    const store = new (class extends MemoryStore {
-      gate: Promise<void> | undefined;
-      reached: (() => void) | undefined;
-      hasEnded = false;
-      override async end(...args: Parameters<MemoryStore['end']>) {
-        const ended = await super.end(...args);
-        this.hasEnded = true;
-        return ended;
-      }
-      override async load(...args: Parameters<MemoryStore['load']>) {
-        const loaded = await super.load(...args);
-        this.reached?.();
-        await this.gate;
-        return loaded;
-      }
-    })();
+    const store = new LoadGatedStore();
+    const ends = vi.spyOn(store, 'end');
     scene.store = store;
     await scene.start();
     await (await scene.enter(identity)).close();
     await scene.close();
     const server = await scene.start();
-    let release = (): void => undefined;
-    store.gate = new Promise((resolve) => (release = resolve));
-    const isLoading = new Promise<void>((resolve) => (store.reached = resolve));
+    const release = store.shut();
     const link = await scene.connect();
     const entering = link.enter(identity).catch(() => undefined);
-    await isLoading;
+    await until(() => store.isLoading);
     const revoking = server.sessions.revoke(1);
-    await until(() => store.hasEnded);
+    await until(() => ends.mock.results.length > 0);
+    await ends.mock.results[0]!.value;
     // It waits for the load now.
     await turn();
     release();

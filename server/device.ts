@@ -87,7 +87,7 @@ export function labelOf({ name, browser, platform }: Device): string {
 
 /** @param currentID The session that asks. */
 export function deviceSession(
-  { sessionID, account, createdMs, lastUsedMs, device }: SessionSummary,
+  { sessionID, account, createdMs, lastUsedMs, device, forked }: SessionSummary,
   { isOnline, nowMs, currentID }: { isOnline: boolean; nowMs: number; currentID: number | undefined },
 ): DeviceSession {
   return {
@@ -99,5 +99,6 @@ export function deviceSession(
     device,
     isOnline,
     isCurrent: sessionID === currentID,
+    forked,
   };
 }

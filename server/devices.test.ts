@@ -1,15 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { AskError, CLOSE, DEFAULT_LIMITS, type DeviceSession } from 'webgram';
+import { AskError, CLOSE, type DeviceSession } from 'webgram';
 import { deviceOf, labelOf, type NewDevice } from './device.ts';
-import { Handlers } from './handlers.ts';
-import { DEFAULT_LIFETIME } from './lifetime.ts';
-import { quietLogger } from './log.ts';
-import { DEFAULT_RETENTION } from './session-context.ts';
-import { Sessions } from './sessions.ts';
-import { LevelStore } from './store/level-store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab } from './testing/test-client.ts';
 import { turn } from './testing/until.ts';
@@ -79,6 +70,7 @@ describe('what is kept of a device', () => {
       device: { platform: 'Linux', browser: 'Firefox', name: 'Till 3' },
       isOnline: true,
       isCurrent: false,
+      forked: false,
     });
     expect(JSON.stringify(await scene.store.summary(1))).not.toMatch(/Gecko|140|x86/);
   });
@@ -130,23 +122,17 @@ describe('a login', () => {
     await loggedIn('alice', undefined, identity);
     await loggedIn('alice', AGENTS.phone);
     await expect.poll(() => news).toHaveLength(2);
+    const told = (sessionID: number, label: string, platform: string, browser: string) => ({
+      account: 'alice',
+      sessionID,
+      label,
+      device: { platform, browser },
+      address: [expect.any(String), expect.any(Number)],
+      isFirst: sessionID === 1,
+    });
     expect(news).toEqual([
-      {
-        account: 'alice',
-        sessionID: 1,
-        label: 'Firefox on Linux',
-        device: { platform: 'Linux', browser: 'Firefox' },
-        address: [expect.any(String), expect.any(Number)],
-        isFirst: true,
-      },
-      {
-        account: 'alice',
-        sessionID: 2,
-        label: 'Chrome on Android',
-        device: { platform: 'Android', browser: 'Chrome' },
-        address: [expect.any(String), expect.any(Number)],
-        isFirst: false,
-      },
+      told(1, 'Firefox on Linux', 'Linux', 'Firefox'),
+      told(2, 'Chrome on Android', 'Android', 'Chrome'),
     ]);
   });
 
@@ -182,7 +168,17 @@ describe('sessions', () => {
       [5, false],
     ]);
     expect(Object.keys(all[0]!).sort()).toEqual(
-      ['account', 'created', 'device', 'isCurrent', 'isOnline', 'label', 'lastUsed', 'sessionID'].sort(),
+      [
+        'account',
+        'created',
+        'device',
+        'forked',
+        'isCurrent',
+        'isOnline',
+        'label',
+        'lastUsed',
+        'sessionID',
+      ].sort(),
     );
     const page = await sessions.list('alice', { after: 1, limit: 2 });
     expect(page.map(({ sessionID }) => sessionID)).toEqual([2, 4]);
@@ -327,84 +323,3 @@ describe('$devices', () => {
     expect(await tab.link.waitForClose()).toMatchObject({ code: CLOSE.badFrame });
   });
 });
-
-/** Rounds of the race; `WEBGRAM_REVOCATIONS` makes it longer. */
-const ROUNDS = Number(process.env['WEBGRAM_REVOCATIONS'] ?? 1_000);
-
-test(
-  `nothing in flight revives a session: ${ROUNDS} are revoked while they save, on LevelDB`,
-  { timeout: 60_000 + ROUNDS * 20 },
-  async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'webgram-revoke-'));
-    const store = new LevelStore(path.join(folder, 'db'));
-    await store.open();
-    const sessions = new Sessions({
-      store,
-      clock: Date.now,
-      limits: DEFAULT_LIMITS,
-      retention: DEFAULT_RETENTION,
-      lifetime: DEFAULT_LIFETIME,
-      handlers: new Handlers(quietLogger),
-      log: { ...quietLogger, warn: () => undefined },
-      dataVersion: 1,
-      upgradeData: undefined,
-    });
-    const outcomes = { saved: 0, refused: 0 };
-    const round = async (n: number): Promise<void> => {
-      const keyID = `key-${n}`;
-      const publicKey = new Uint8Array(65).fill(n % 250);
-      const created = await store.create({ keyID, publicKey, nowMs: n, fromClient: undefined });
-      const { sessionID } = created as { sessionID: number };
-      await store.setAccount(sessionID, 'alice');
-      const session = await sessions.open(sessionID);
-      const save = async (): Promise<void> => {
-        for (let i = 0; ; i += 1) {
-          await session.update((data) => {
-            data['i'] = i;
-          });
-          outcomes.saved += 1;
-        }
-      };
-      const saving = save().catch(() => {
-        outcomes.refused += 1;
-      });
-      const others = [
-        store.writeVisits(sessionID, { firstMs: n, latestMs: n + 1 }),
-        store.extend(sessionID, Date.now() + 1e9),
-        sessions.rename(sessionID, `device ${n}`),
-      ];
-      // At any moment of the writes above.
-      for (let i = 0; i < n % 7; i += 1) await turn();
-      expect(await sessions.revoke(sessionID, 'alice')).toBe(true);
-      const late = [
-        store.extend(sessionID, Date.now() + 1e9),
-        sessions.rename(sessionID, 'late'),
-        store.setAccount(sessionID, 'alice').catch(() => undefined),
-        sessions.open(sessionID).catch(() => undefined),
-      ];
-      await Promise.all([saving, ...others, ...late]);
-      expect((await store.findKey(keyID))?.ended?.reason).toBe('revoked');
-      expect(await store.load(sessionID, Date.now())).toBeUndefined();
-      expect(await store.summary(sessionID)).toBeUndefined();
-      expect(session.isLive).toBe(false);
-    };
-    try {
-      for (let n = 0; n < ROUNDS; n += 50) {
-        await Promise.all(Array.from({ length: Math.min(50, ROUNDS - n) }, (_, i) => round(n + i)));
-      }
-      expect(outcomes.refused).toBe(ROUNDS);
-      expect(outcomes.saved).toBeGreaterThan(0);
-      expect(sessions.live.size).toBe(0);
-      expect(await store.sessionsOf('alice')).toEqual([]);
-      expect(await store.due(Date.now() + 1e10, 10)).toEqual([]);
-      await store.close();
-      await store.open();
-      expect(await store.sessionsOf('alice')).toEqual([]);
-      expect((await store.findKey('key-0'))?.ended?.reason).toBe('revoked');
-    } finally {
-      await sessions.close(100);
-      await store.close();
-      await rm(folder, { recursive: true });
-    }
-  },
-);

@@ -4,10 +4,10 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLOSE, endEnvelope, WebgramError } from 'webgram';
 import { NodeSigningKey } from './node-crypto.ts';
-import { LevelStore } from './store/level-store.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import { Scene } from './testing/scene.ts';
 import type { TestIdentity, TestLink } from './testing/test-client.ts';
+import { nextStore, STORES } from './testing/stores.ts';
 import { until } from './testing/until.ts';
 
 const REVOKED = { kind: 'denied', code: 'revoked' };
@@ -30,17 +30,17 @@ async function expectEnd(link: TestLink): Promise<void> {
   expect(await link.waitForClose()).toMatchObject({ code: CLOSE.revoked });
 }
 
-describe.each(['memory', 'level'])('who owns the key ends the session, in the store %s', (kind) => {
+describe.each(STORES)('who owns the key ends the session, on %s', (_kind, makeStore) => {
   let folder: string;
 
   async function start(): Promise<void> {
-    if (kind === 'level') scene.store = new LevelStore(path.join(folder, 'db'));
     const mayRevoke = () => expect.unreachable('nobody asks for another device');
     await scene.start({ keyFile: path.join(folder, 'key'), mayRevoke });
   }
 
   beforeEach(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'webgram-ending-'));
+    scene.store = makeStore(folder);
     await start();
   });
 
@@ -63,6 +63,7 @@ describe.each(['memory', 'level'])('who owns the key ends the session, in the st
     expect(await other.ask('incr', 1)).toBe(2);
     expect(scene.messages()).toEqual([]);
     await scene.close();
+    scene.store = nextStore(scene.store, folder);
     await start();
     expect(await scene.attempt(identity)).toEqual(REVOKED);
   });

@@ -8,9 +8,8 @@ import { endOfLife, extensionStepMs, parseLifetime, TOMBSTONE_MS } from './lifet
 import { NodeSigningKey } from './node-crypto.ts';
 import type { ServerOptions } from './options.ts';
 import { Server } from './server.ts';
-import { LevelStore } from './store/level-store.ts';
-import { MemoryStore } from './store/memory-store.ts';
 import type { Store } from './store/store.ts';
+import { nextStore, STORES } from './testing/stores.ts';
 import { TestLink, TestTab, type TestIdentity } from './testing/test-client.ts';
 
 const HOUR_MS = 3_600_000;
@@ -22,12 +21,7 @@ const SILENT = {
   error: () => undefined,
 };
 
-const KINDS: [name: string, make: (folder: string) => Store][] = [
-  ['MemoryStore', () => new MemoryStore()],
-  ['LevelStore', (folder) => new LevelStore(path.join(folder, 'db'))],
-];
-
-describe.each(KINDS)('a lifetime on %s', (_name, makeStore) => {
+describe.each(STORES)('a lifetime on %s', (_name, makeStore) => {
   let folder: string;
   let store: Store;
   let server: Server;
@@ -152,7 +146,7 @@ describe.each(KINDS)('a lifetime on %s', (_name, makeStore) => {
     await tab.ask('echo', 1);
     await link.close();
     await server.close();
-    store = _name === 'MemoryStore' ? store : makeStore(folder);
+    store = nextStore(store, folder);
     await start({ idleLifetimeMs: HOUR_MS });
     await at(40 * 60_000 + HOUR_MS - 1_000);
     expect((await enter(identity)).answer).toMatchObject({ kind: 'ok', expiresInMs: HOUR_MS });
@@ -183,7 +177,7 @@ describe.each(KINDS)('a lifetime on %s', (_name, makeStore) => {
     expect(answer).toMatchObject({ expiresInMs: 400 * 24 * HOUR_MS });
     await link.close();
     await server.close();
-    store = _name === 'MemoryStore' ? store : makeStore(folder);
+    store = nextStore(store, folder);
     await start({ absoluteLifetimeMs: HOUR_MS });
     nowMs += HOUR_MS + 1_000;
     expect((await enter(identity)).answer).toMatchObject({ kind: 'denied', code: 'expired' });

@@ -1,6 +1,7 @@
 import {
   AskError,
   bodyFor,
+  CLOSE,
   DEFAULT_LIMITS,
   jsonCodec,
   parseUp,
@@ -14,11 +15,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Conn } from './conn.ts';
 import type { DataVersion } from './data-version.ts';
 import { concurrent, Handlers } from './handlers.ts';
-import { DEFAULT_LIFETIME } from './lifetime.ts';
 import { DEFAULT_RETENTION } from './session-context.ts';
 import type { SessionLink } from './session-link.ts';
-import { Sessions } from './sessions.ts';
+import type { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import { sessionsOn } from './testing/sessions-on.ts';
 
 const SILENT = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 
@@ -147,16 +148,7 @@ describe('LiveSession', () => {
   /** A new server process on the same store. */
   function restart(): void {
     handlers = new Handlers(SILENT);
-    sessions = new Sessions({
-      store,
-      clock: () => nowMs,
-      limits: DEFAULT_LIMITS,
-      retention: DEFAULT_RETENTION,
-      lifetime: DEFAULT_LIFETIME,
-      handlers,
-      log: SILENT,
-      ...version,
-    });
+    sessions = sessionsOn(store, { clock: () => nowMs, handlers, log: SILENT, ...version });
   }
   async function link(generation: number, isFirst = false) {
     const session = await sessions.open(1);
@@ -638,6 +630,27 @@ describe('LiveSession', () => {
     expect(session.sessionData).toEqual({ shared: true });
     restart();
     expect((await link(2)).session.sessionData).toEqual({ shared: true });
+  });
+
+  it('rejects an update, and what a handler saves at once, that are under way when it ends', async () => {
+    const { session, link: one } = await link(1);
+    let release = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (release = resolve));
+    const saving = new Promise((resolve) => {
+      handlers.answer['slow'] = async (conn: Conn) => {
+        await ended;
+        resolve(await conn.save({ now: true }).catch((error: unknown) => error));
+      };
+    });
+    session.receive(one, attach(1, TAB[0]));
+    session.receive(one, ask(1, 1, 'slow'));
+    session.end('idle', CLOSE.normal);
+    const again = (await link(2)).session;
+    const updating = again.update(() => ended);
+    again.end('idle', CLOSE.normal);
+    release();
+    expect(await saving).toMatchObject({ code: 'WEBGRAM_SESSION_ENDED' });
+    await expect(updating).rejects.toMatchObject({ code: 'WEBGRAM_SESSION_ENDED' });
   });
 
   it('lets a concurrent handler read the data, and change it in an update only', async () => {

@@ -495,12 +495,16 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   /** A copy of the identity is in use: the client is told, the application and the log. */
   #tellOfFork(link: SessionLink, forked: Forked): void {
     const { other } = forked;
-    const { handlers, log } = this.#context;
+    const { store, handlers, log } = this.#context;
     link.send({ kind: 'identity', what: 'forked', args: [other.generation] });
     log.warn(
       { sessionID: this.sessionID, address: forked.address[0], other: other.address[0] },
       'a copy of an identity is in use',
     );
+    // Before any renewal of this link: that ends the copy, and takes the mark away.
+    store.markForked(this.sessionID).catch((error: unknown) => {
+      log.warn({ sessionID: this.sessionID, error }, 'that an identity has a copy was not stored');
+    });
     void handlers.emit('$forked', handlers.of('$forked'), this, forked);
   }
 

@@ -13,6 +13,20 @@ import { turn, until } from './testing/until.ts';
 class RenewingStore extends MemoryStore {
   renewed: (Renewed | 'failed')[] = [];
   before: () => Promise<void> | void = () => undefined;
+
+  /** Holds the next write. @returns What settles when it has come, and what lets it go. */
+  hold(): { isWriting: Promise<void>; release: () => void } {
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const isWriting = new Promise<void>((reached) => {
+      this.before = () => {
+        reached();
+        return released;
+      };
+    });
+    return { isWriting, release };
+  }
+
   override async renew(key: NewKey): Promise<Renewed> {
     await this.before();
     const renewed = await super.renew(key);
@@ -336,13 +350,7 @@ describe('a key that was not asked for', () => {
 describe('the old key', () => {
   test('that proves itself while the new one is written is denied', async () => {
     await start();
-    let release = (): void => undefined;
-    let reached = (): void => undefined;
-    const isWriting = new Promise<void>((resolve) => (reached = resolve));
-    store.before = () => {
-      reached();
-      return new Promise((resolve) => (release = resolve));
-    };
+    const { isWriting, release } = store.hold();
     const old = { ...identity };
     const loggingIn = conn.login('alice');
     const renewing = tab.link.renew(identity);
@@ -388,13 +396,7 @@ describe('a store that fails to write the key', () => {
 
   test('does not keep login from resolving when the link went after the key was good', async () => {
     await start();
-    let release = (): void => undefined;
-    let reached = (): void => undefined;
-    const isWriting = new Promise<void>((resolve) => (reached = resolve));
-    store.before = () => {
-      reached();
-      return new Promise((resolve) => (release = resolve));
-    };
+    const { isWriting, release } = store.hold();
     const loggingIn = conn.login('alice');
     const next = NodeSigningKey.generate();
     tab.link.send(await (await tab.link.renewal(identity)).answer(next));

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { CLOSE, DEFAULT_LIMITS } from 'webgram';
+import { CLOSE, DEFAULT_LIMITS, WebgramError } from 'webgram';
 import { Sessions } from './sessions.ts';
 import { MemoryStore } from './store/memory-store.ts';
+import { LoadGatedStore } from './testing/load-gated-store.ts';
 import { Scene } from './testing/scene.ts';
 import { TestTab, type TestIdentity, type TestLink } from './testing/test-client.ts';
 import { turn, until } from './testing/until.ts';
@@ -111,6 +112,33 @@ describe('a client that was superseded and comes back', () => {
     expect(await comeBack('else', `superseded ${by}`)).toBe(by);
     expect(forks).toEqual([by]);
     expect(scene.messages()).toEqual(['a copy of an identity is in use']);
+  });
+
+  test('is listed as forked until a login has shut the copy out', async () => {
+    const { sessions } = scene.server;
+    const isForked = async () => (await sessions.list('alice')).map(({ forked }) => forked);
+    await scene.store.setAccount(1, 'alice');
+    expect(await isForked()).toEqual([false]);
+    await comeBack(`superseded ${await takeOver(true)}`);
+    expect(await isForked()).toEqual([true]);
+    const tab = await scene.tab(identity);
+    expect(await tab.ask('$devices', 'list', 0)).toMatchObject([{ sessionID: 1, forked: true }]);
+    const [conn] = scene.server.connections;
+    const loggingIn = conn!.login('alice');
+    await tab.link.renew(identity);
+    await loggingIn;
+    expect(await isForked()).toEqual([false]);
+  });
+
+  test('is told of a copy also when the store cannot keep that', async () => {
+    const failure = new WebgramError('WEBGRAM_STORE_FAILED', 'the disk is away', { retryable: true });
+    vi.spyOn(MemoryStore.prototype, 'markForked').mockRejectedValueOnce(failure);
+    const by = await takeOver(true);
+    expect(await comeBack(`superseded ${by}`)).toBe(by);
+    expect(forks).toEqual([by]);
+    const notStored = 'that an identity has a copy was not stored';
+    expect(scene.messages()).toEqual(['a copy of an identity is in use', notStored]);
+    expect(await scene.server.sessions.get(1)).toMatchObject({ forked: false });
   });
 
   test('is told nothing when nobody has answered there, or it does not ask, or names something else', async () => {
@@ -255,16 +283,7 @@ describe('a newer link', () => {
   });
 
   test('that comes while the server loads the session for another one can commit', async () => {
-    const store = new (class extends MemoryStore {
-      gate: Promise<void> | undefined;
-      isLoading = false;
-      override async load(...args: Parameters<MemoryStore['load']>) {
-        const loaded = await super.load(...args);
-        this.isLoading = this.gate !== undefined;
-        await this.gate;
-        return loaded;
-      }
-    })();
+    const store = new LoadGatedStore();
     scene.store = store;
     await scene.start();
     await (await scene.enter(identity)).close();
@@ -275,8 +294,7 @@ describe('a newer link', () => {
       await conn.save();
       return true;
     };
-    let release = (): void => undefined;
-    store.gate = new Promise((resolve) => (release = resolve));
+    const release = store.shut();
     const claims = vi.spyOn(Sessions.prototype, 'claim');
     const first = scene.enter(identity).catch(() => undefined);
     await until(() => store.isLoading);

@@ -24,7 +24,7 @@ export interface ServerOptions extends OriginOptions, Partial<DataVersion>, Part
   hostname?: string;
   /** An HTTP server that is there already; see `attach`. It is neither started nor stopped. */
   server?: HttpServer | HttpsServer;
-  /** Path of the WebSocket. Default `/`. */
+  /** Path of the WebSocket; the scripts of pages are in `.well-known/webgram/` beside it as well. Default `/`. */
   path?: string;
   /** Folder of the LevelDB store. Default: environment `DB`, else `./sessions`. */
   db?: string;

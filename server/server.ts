@@ -443,6 +443,7 @@ export class Server<A extends AppShape = AnyApp> {
     return new WellKnown({
       files: this.#browserFiles,
       workerFile: __WEBGRAM_WORKER_FILE__,
+      socketPath: this.#settings.path,
       describe: (req): Pick<Discovery, 'wsAddress' | 'refused'> => upgrades.describe(req),
     });
   }

@@ -3,56 +3,21 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { CLOSE, DEFAULT_LIMITS, parseUp, jsonCodec } from 'webgram';
+import { CLOSE, parseUp } from 'webgram';
 import { expect, test } from 'vitest';
 import type { Conn } from './conn.ts';
 import { Handlers } from './handlers.ts';
-import { DEFAULT_LIFETIME } from './lifetime.ts';
+import { quietLogger } from './log.ts';
 import { DEFAULT_RETENTION } from './session-context.ts';
-import { Sessions } from './sessions.ts';
-import type { SessionLink } from './session-link.ts';
 import { LevelStore } from './store/level-store.ts';
+import { sessionsOn } from './testing/sessions-on.ts';
+import { SilentLink } from './testing/silent-link.ts';
 
 /** The long form: SESSIONS=100000. */
 const SESSIONS = Number(process.env['SESSIONS'] ?? 5_000);
-const SILENT = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-};
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
-
-/** A link that nobody is at the other end of. */
-class SilentLink implements SessionLink {
-  readonly address = ['127.0.0.1', 1] as const;
-  readonly codec = jsonCodec;
-  readonly isFirst = true;
-  readonly isRenewing = false;
-  readonly supersededBy = undefined;
-  readonly hasAnswered = false;
-  readonly generation: number;
-  readonly #answered: () => void;
-
-  constructor(generation: number, answered: () => void) {
-    this.generation = generation;
-    this.#answered = answered;
-  }
-  sendMessage(kind: 'send' | 'ask' | 'answer'): boolean {
-    if (kind === 'answer') this.#answered();
-    return true;
-  }
-  probe(): void {}
-  send(): void {}
-  end(): void {}
-  pause(): void {}
-  resume(): void {}
-  renew(): Promise<void> {
-    return Promise.reject(new Error('not in this test'));
-  }
-}
 
 async function usedBytes(): Promise<number> {
   for (let n = 0; n < 5; n += 1) {
@@ -71,22 +36,12 @@ test(
     const store = new LevelStore(path.join(folder, 'db'));
     await store.open();
     let nowMs = Date.now();
-    const handlers = new Handlers(SILENT);
+    const handlers = new Handlers(quietLogger);
     handlers.answer['keep'] = async (conn: Conn, text: string) => {
       conn.sessionData['text'] = text;
       await conn.save();
     };
-    const sessions = new Sessions({
-      store,
-      clock: () => nowMs,
-      limits: DEFAULT_LIMITS,
-      retention: DEFAULT_RETENTION,
-      lifetime: DEFAULT_LIFETIME,
-      handlers,
-      log: SILENT,
-      dataVersion: 1,
-      upgradeData: undefined,
-    });
+    const sessions = sessionsOn(store, { clock: () => nowMs, handlers });
     const visit = async (n: number): Promise<void> => {
       const keyID = `key-${n}`;
       const created = await store.create({

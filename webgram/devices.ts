@@ -34,4 +34,6 @@ export interface DeviceSession {
   isOnline: boolean;
   /** It is the one that asks. */
   isCurrent: boolean;
+  /** A copy of its key is in use, until the key is renewed by a login or logout. */
+  forked: boolean;
 }

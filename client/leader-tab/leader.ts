@@ -12,6 +12,7 @@ import type { HostPort } from '../environment.ts';
 import type { Word } from './assembly.ts';
 import { Legacy } from './legacy.ts';
 import { localPorts } from './local-port.ts';
+import { openSocket } from './open-socket.ts';
 
 /** Messages after which other tabs are told anew what is unfinished, so that they need not keep what is not. */
 const RETELL = 200;
@@ -69,6 +70,7 @@ export class Leader {
     });
     const hub: Hub = new Hub({
       ...webPlatform('leader-tab', build),
+      openSocket,
       keyStore: new IdbKeyStore(),
       isAlone,
       loadLater: () => Promise.resolve(later),

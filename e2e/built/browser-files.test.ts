@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Script } from 'node:vm';
 import { describe, expect, test } from 'vitest';
@@ -5,14 +6,30 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script, one worker, what they load when they have to, and a module for devices', () => {
+test('the build makes one page script and the same as a module, one worker, what they load when they have to, and a module for devices', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'client-<hash>.js',
+    'client.js',
     'devices.js',
     'leader-tab-<hash>.js',
     'queue-<hash>.js',
+    'webgram-<hash>.js',
     'webgram.js',
     'worker-<hash>.js',
   ]);
+});
+
+test('integrity.json has the hash of every script, and those with a stable name are there under one with a hash', () => {
+  const read = (name: string) => readFileSync(new URL(name, BROWSER));
+  expect(JSON.parse(read('integrity.json').toString())).toEqual(
+    Object.fromEntries(
+      scripts.map((name) => [name, `sha384-${createHash('sha384').update(read(name)).digest('base64')}`]),
+    ),
+  );
+  for (const name of ['webgram', 'client']) {
+    const copy = scripts.find((script) => script.startsWith(`${name}-`))!;
+    expect(read(copy).equals(read(`${name}.js`))).toBe(true);
+  }
 });
 
 describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/%s', (name) => {
@@ -24,7 +41,7 @@ describe.each([...scripts.map((name) => `browser/${name}`), 'client.js'])('dist/
 
   test('imports nothing but the leader tab or the queue, when it has to, and what it shares with that', () => {
     const own =
-      /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|new URL\(["`](?:leader-tab|queue)-)/g;
+      /\bfrom\s*"\.\/[\w-]+\.js"|\bimport\(("\.\/leader-tab-[\w-]+\.js"|(?:new URL|\w+)\(["`](?:leader-tab|queue)-)/g;
     const found = code.match(own) ?? [];
     expect(found.length).toBeLessThanOrEqual(name === 'client.js' ? 2 : 1);
     expect(code.replaceAll(own, '')).not.toMatch(/\bfrom\s*["']|\bimport\s*\(|\bimport\s*["']/);
@@ -47,7 +64,7 @@ test('the page script has every public name of a client', async () => {
   expect(names.filter((name) => !new RegExp(`(?<![\\w.])${name}[=(]`).test(code))).toEqual([]);
 });
 
-test.each(scripts.filter((name) => !/^(leader-tab|queue)-|^devices\.js$/.test(name)))(
+test.each(scripts.filter((name) => /^(webgram|worker)/.test(name)))(
   'dist/browser/%s is a classic script',
   (name) => {
     const code = readFileSync(new URL(name, BROWSER), 'utf8');

@@ -8,7 +8,7 @@ const SLOWLY_MS = 150;
 // Every story runs under the policy that the product promises to work with.
 subscribe('http.server.request.start', (message) => {
   const { response } = /** @type {{ response: import('node:http').ServerResponse }} */ (message);
-  response.setHeader('Content-Security-Policy', "default-src 'self'");
+  response.setHeader('Content-Security-Policy', process.env.TEST_POLICY ?? "default-src 'self'");
 });
 
 /** @param {import('webgram-sessions/server').Server} server */
@@ -50,6 +50,18 @@ export default function app(server) {
     conn.sessionData.sizes = [...(conn.sessionData.sizes ?? []), text.length];
     await conn.save();
   });
+
+  /** Numbers an invoice, with time in it, and has it printed. @returns How many tabs it is meant for. */
+  server.answer.print = async (conn, deliver) => {
+    const invoice = Number(conn.sessionData.invoice ?? 0) + 1;
+    conn.sessionData.invoice = invoice;
+    await new Promise((resolve) => setTimeout(resolve, SLOWLY_MS));
+    await conn.save();
+    console.log('invoiced');
+    return conn.session.send('print', invoice, { deliver });
+  };
+  server.answer.tell = (_conn, account, text, deliver) =>
+    server.account(account).send('print', text, { deliver });
 
   server.answer.login = (conn, account) => conn.login(account, { label: `Dear ${account}` });
   server.answer.logout = (conn) => conn.logout();

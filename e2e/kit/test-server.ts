@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CLI = path.join(ROOT, 'dist/cli.js');
 const PAGE = path.join(ROOT, 'dist/examples/plus-one');
 const APP = path.join(ROOT, 'e2e/kit/app.mjs');
-const SHORT_LINKS = path.join(ROOT, 'e2e/kit/short-links.mjs');
+const LIBRARY_SERVER = path.join(ROOT, 'e2e/kit/library-server.mjs');
 
 /** How long the server may take to say that it listens, and to end, in ms. */
 const LIMIT_MS = 20_000;
@@ -33,6 +33,10 @@ export interface TestServerOptions {
   flags?: readonly string[];
   /** How long a link may live, in ms. Default: the server's own. */
   maxLinkMs?: number;
+  /** Folder of the built scripts. Default: that of the build. */
+  browserFolder?: string;
+  /** What every response has as `Content-Security-Policy`. Default `default-src 'self'`. */
+  policy?: string;
   /**
    * What Node is to run. It takes `--db` and `--port`, and prints `is at http://…` when it listens. Default: the built
    * command line with the test application.
@@ -51,7 +55,7 @@ export class TestServer {
 
   private constructor(folder: string, options: TestServerOptions) {
     this.folder = folder;
-    this.#options = options;
+    this.#options = { ...options };
   }
 
   /** A database in a new folder; nothing runs yet. */
@@ -69,6 +73,18 @@ export class TestServer {
     const tag = '<script src="/.well-known/webgram/webgram.js"';
     if (!html.includes(tag)) throw new Error('the page has no such tag');
     await writeFile(path.join(this.root, 'index.html'), html.replace(tag, `${tag} ${attributes}`));
+  }
+
+  /** Deploys other scripts: they are served from the next start on. */
+  deploy(browserFolder: string): void {
+    this.#options.browserFolder = browserFolder;
+  }
+
+  /** Puts a file beside its own page. */
+  async write(name: string, text: string): Promise<void> {
+    const file = path.join(this.root, name);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, text);
   }
 
   /** Folder of the page. */
@@ -110,18 +126,21 @@ export class TestServer {
    */
   async start(more: readonly string[] = []): Promise<void> {
     if (this.#child !== undefined) throw new Error('the server runs already');
-    const { maxLinkMs, command, flags: always = [] } = this.#options;
+    const { maxLinkMs, browserFolder, policy, command, flags: always = [] } = this.#options;
     const flags = [...always, ...more, '--db', this.db, '--port', String(this.port)];
     const page = ['--root', this.root];
-    // The command line has no flag for it: such links are for tests alone.
+    // The command line has no flag for these: they are for tests alone.
+    const library = [
+      ...(maxLinkMs === undefined ? [] : ['--max-link-ms', String(maxLinkMs)]),
+      ...(browserFolder === undefined ? [] : ['--browser-folder', browserFolder]),
+    ];
     const program =
-      maxLinkMs === undefined
-        ? [CLI, 'serve', APP, ...page]
-        : [SHORT_LINKS, ...page, '--max-link-ms', String(maxLinkMs)];
+      library.length === 0 ? [CLI, 'serve', APP, ...page] : [LIBRARY_SERVER, ...page, ...library];
     const args = [...(command ?? program), ...flags];
     const child = spawn(process.execPath, args, {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...(policy === undefined ? {} : { env: { ...process.env, TEST_POLICY: policy } }),
     });
     this.#child = child;
     this.port = await new Promise<number>((resolve, reject) => {

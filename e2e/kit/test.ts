@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test as base, type BrowserContext, type Page } from '@playwright/test';
 import { FaultProxy } from '../faults/proxy.ts';
+import { Front, type FrontOptions } from './front.ts';
 import { waitForSession } from './page.ts';
 import { TestServer, type TestServerOptions } from './test-server.ts';
 
@@ -18,6 +19,8 @@ interface Fixtures {
   server: TestServer;
   /** In front of the server; pages come through it. */
   wire: FaultProxy;
+  /** Starts another web server. */
+  startFront: (options: FrontOptions) => Promise<Front>;
   /** Opens browsers on a profile that outlives them; all are closed and removed after the test. */
   profiles: Profiles;
 }
@@ -51,6 +54,15 @@ export const test = base.extend<Fixtures & HostOptions>({
     const proxy = await FaultProxy.start({ target: () => server.port });
     await use(proxy);
     await proxy.close();
+  },
+  startFront: async ({}, use) => {
+    const fronts: Front[] = [];
+    await use(async (options) => {
+      const front = await Front.start(options);
+      fronts.push(front);
+      return front;
+    });
+    for (const front of fronts) await front.close();
   },
   profiles: async ({ playwright, browserName, launchOptions, contextOptions, host }, use) => {
     const contexts: BrowserContext[] = [];

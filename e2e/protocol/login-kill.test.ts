@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { build } from 'vite';
 import { WebSocket } from 'ws';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { bundleForNode, type Bundle } from '../../server/testing/bundle.ts';
 import { TestLink } from '../../server/testing/test-client.ts';
 import { webKeys } from '../../worker/host/web-keys.ts';
 import { NodeBrowser } from './testing/node-browser.ts';
@@ -14,32 +14,18 @@ import { NodeBrowser } from './testing/node-browser.ts';
 const PREFIX = path.join(tmpdir(), 'webgram-login-kill-');
 const PATIENCE = { timeout: 10_000, interval: 10 };
 const MAX_TRIES = 5;
-let bundle: string;
+let bundle: Bundle;
 let child: ChildProcess | undefined;
 
 beforeAll(async () => {
-  bundle = await mkdtemp(PREFIX);
-  await symlink(path.resolve('node_modules'), path.join(bundle, 'node_modules'));
-  await build({
-    configFile: false,
-    logLevel: 'error',
-    root: import.meta.dirname,
-    define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
-    build: {
-      ssr: path.join(import.meta.dirname, 'testing/mortal-server.ts'),
-      outDir: bundle,
-      emptyOutDir: false,
-      target: 'node20',
-    },
-    ssr: { noExternal: ['webgram'], external: ['classic-level', 'ws', 'sirv', 'cborg'] },
-  });
+  bundle = await bundleForNode('e2e/protocol/testing/mortal-server.ts');
 }, 60_000);
 afterEach(() => void child?.kill('SIGKILL'));
-afterAll(() => rm(bundle, { recursive: true }));
+afterAll(() => bundle.remove());
 
 /** Starts the server. @returns What it prints, a number a line. */
 async function start(folder: string, port: number, dieAt: number): Promise<number[]> {
-  const args = [path.join(bundle, 'mortal-server.js'), folder, String(port), String(dieAt)];
+  const args = [bundle.file, folder, String(port), String(dieAt)];
   child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   const printed: number[] = [];
   const lines = createInterface({ input: child.stdout! });

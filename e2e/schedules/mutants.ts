@@ -228,7 +228,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'goes on after a refused commit',
     changes: [
       {
-        from: 'if (!this.#hasEnded) this.#context.refused(error);',
+        from: 'if (this.#ended === undefined) this.#context.refused(error);',
         to: 'this.#confirmed = number; this.#context.confirmed([]);',
       },
     ],

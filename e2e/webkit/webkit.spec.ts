@@ -109,3 +109,28 @@ test('the identity is kept as a key that cannot be exported', async ({ webkit, w
   });
   expect(stored).toEqual([{ type: 'private', extractable: false, usages: ['sign'] }]);
 });
+
+test.describe('the script tag', () => {
+  const TRUSTED = "require-trusted-types-for 'script'; trusted-types webgram";
+  const tag = (src: string) => `<!doctype html><title>x</title><script src="${src}" defer></script>`;
+  test.use({ serverOptions: { ownPage: true, policy: `default-src 'self'; ${TRUSTED}` } });
+
+  test('works under Trusted Types, below the path of a proxy', async ({ webkit, server, startFront }) => {
+    await server.write('bare.html', tag('./.well-known/webgram/webgram.js'));
+    const front = await startFront({ prefix: '/app/', target: () => server.port });
+    const tab = await openTab(webkit, `${front.url}app/bare.html`);
+    expect((await hostOf(tab)).why).toContain('cannot keep a key');
+    expect(await ask(tab, 'count')).toBe(1);
+  });
+
+  test('works from a page of another origin', async ({ webkit, server, startFront }) => {
+    const api = `http://127.0.0.1:${server.port}`;
+    const front = await startFront({
+      pages: { '/': tag(`${api}/.well-known/webgram/webgram.js`) },
+      policy: `default-src 'self' ${api} ${api.replace('http', 'ws')}; ${TRUSTED}`,
+    });
+    const tab = await openTab(webkit, front.url);
+    expect((await hostOf(tab)).kind).toBe('leader-tab');
+    expect(await ask(tab, 'count')).toBe(1);
+  });
+});

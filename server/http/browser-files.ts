@@ -9,12 +9,16 @@ export interface BrowserFile {
   readonly body: Buffer;
   /** Strong: a hash of the content. */
   readonly etag: string;
+  /** Its name has a hash of the content in it. */
+  readonly isImmutable: boolean;
 }
 
 /** Name of the page script in the folder of built scripts. */
 export const SCRIPT_FILE = 'webgram.js';
 
-const FILE_NAME = /^(webgram|devices|(worker|queue|leader-tab)-[\w-]+)\.js$/;
+/** What keeps its name when it changes. The first two are there under names with a hash as well. */
+const STABLE_NAME = /^(webgram|client|devices)\.js$/;
+const HASHED_NAME = /^(webgram|client|worker|queue|leader-tab)-[\w-]+\.js$/;
 
 /**
  * The built scripts of this package, read when they are asked for and again when they have changed.
@@ -32,7 +36,8 @@ export class BrowserFiles {
 
   /** @returns `undefined` when there is no such file. */
   async read(name: string): Promise<BrowserFile | undefined> {
-    if (!FILE_NAME.test(name)) return undefined;
+    const isImmutable = HASHED_NAME.test(name);
+    if (!isImmutable && !STABLE_NAME.test(name)) return undefined;
     const file = path.join(this.#folder, name);
     try {
       const { mtimeMs, size } = await stat(file);
@@ -41,7 +46,7 @@ export class BrowserFiles {
       if (cached?.version === version) return cached;
       const body = await readFile(file);
       const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
-      const read = { body, etag, version };
+      const read = { body, etag, isImmutable, version };
       this.#cache.set(name, read);
       return read;
     } catch (error) {

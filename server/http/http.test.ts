@@ -34,6 +34,9 @@ beforeEach(async () => {
   await writeFile(path.join(folder, 'outside.txt'), 'secret');
   await writeFile(path.join(folder, 'public.txt'), 'secret');
   await writeFile(path.join(browserFolder, 'webgram.js'), SCRIPT);
+  await writeFile(path.join(browserFolder, 'webgram-test.js'), SCRIPT);
+  await writeFile(path.join(browserFolder, 'client.js'), SCRIPT);
+  await writeFile(path.join(browserFolder, 'devices.js'), SCRIPT);
   await writeFile(path.join(browserFolder, 'worker-test.js'), WORKER);
   await writeFile(path.join(browserFolder, 'worker-test.js.map'), '{}');
   http = undefined;
@@ -84,9 +87,10 @@ async function startOwn(): Promise<void> {
 
 async function startAttached(
   listener?: (req: IncomingMessage, res: import('node:http').ServerResponse) => void,
+  options: Parameters<typeof attach>[1] = {},
 ): Promise<HttpServer> {
   http = createServer(listener);
-  server = attach(http, { store: new MemoryStore(), browserFolder, manualStart: true });
+  server = attach(http, { store: new MemoryStore(), browserFolder, manualStart: true, ...options });
   await server.start();
   await new Promise<void>((resolve) => http?.listen(0, resolve));
   return http;
@@ -109,8 +113,8 @@ describe('the files that pages load', () => {
     });
     expect(JSON.parse(text)).toEqual({
       wsAddress: server.address,
-      worker: '/.well-known/webgram/worker-test.js',
-      script: '/.well-known/webgram/webgram.js',
+      worker: 'webgram/worker-test.js',
+      script: 'webgram/webgram.js',
     });
   });
 
@@ -128,6 +132,23 @@ describe('the files that pages load', () => {
       'content-type': 'text/javascript; charset=utf-8',
       'cache-control': 'public, max-age=31536000, immutable',
       'x-content-type-options': 'nosniff',
+    });
+  });
+
+  test.each([
+    ['webgram.js', 'no-cache'],
+    ['client.js', 'no-cache'],
+    ['devices.js', 'no-cache'],
+    ['webgram-test.js', 'public, max-age=31536000, immutable'],
+  ])('pages of other origins may load %s, and keep it as %s says', async (name, cache) => {
+    const { status, headers } = await get(`/.well-known/webgram/${name}`, {
+      Origin: 'https://other.example',
+    });
+    expect(status).toBe(200);
+    expect(headers).toMatchObject({
+      'access-control-allow-origin': '*',
+      'cross-origin-resource-policy': 'cross-origin',
+      'cache-control': cache,
     });
   });
 
@@ -281,6 +302,20 @@ describe('attach', () => {
     await startAttached();
     const other = TestLink.open({ address: `ws://localhost:${server.port}/chat`, WebSocket });
     await expect(other).rejects.toBeInstanceOf(UpgradeRefused);
+  });
+
+  test.each(['/app/', '/app/socket'])('has its files below the path as well, for %s', async (target) => {
+    await startAttached((req, res) => res.end(`app ${req.url}`), { path: target });
+    for (const base of ['/', '/app/']) {
+      expect((await get(`${base}.well-known/webgram/webgram.js`)).text).toBe(SCRIPT);
+      const { text } = await get(`${base}.well-known/webgram.json`);
+      expect(JSON.parse(text)).toMatchObject({ wsAddress: `ws://localhost:${server.port}${target}` });
+      expect((await get(`${base}.well-known/webgram/other.js`)).status).toBe(404);
+    }
+    for (const other of ['/ap/', '/app/x/', '/x/', '/app']) {
+      const { text } = await get(`${other}.well-known/webgram/webgram.js`);
+      expect(text).toBe(`app ${other}.well-known/webgram/webgram.js`);
+    }
   });
 
   test('gives the server back when it closes', async () => {

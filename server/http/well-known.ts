@@ -2,10 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SCRIPT_FILE, type BrowserFiles } from './browser-files.ts';
 import { isReading, rawPathOf, respondText } from './respond.ts';
 
-const DISCOVERY_PATH = '/.well-known/webgram.json';
-const FOLDER_PATH = '/.well-known/webgram/';
+const DISCOVERY_PATH = '.well-known/webgram.json';
+const FOLDER_PATH = '.well-known/webgram/';
+/** The folder as the discovery document sees it, below whatever path a proxy has put in front of both. */
+const FOLDER_BESIDE = 'webgram/';
 
-/** What `/.well-known/webgram.json` says. Relative addresses are relative to it. */
+/** What `.well-known/webgram.json` says. Relative addresses are relative to it. */
 export interface Discovery {
   /** Where the socket is; `//host/path` when the server cannot know whether TLS ends in front of it. */
   wsAddress: string;
@@ -21,6 +23,8 @@ export interface WellKnownOptions {
   files: BrowserFiles;
   /** `worker-<hash>.js`. */
   workerFile: string;
+  /** Path of the WebSocket: the files are beside it as well as at the root. */
+  socketPath: string;
   /** What depends on who asks. */
   describe: (req: IncomingMessage) => Pick<Discovery, 'wsAddress' | 'refused'>;
 }
@@ -32,34 +36,47 @@ const PUBLIC = {
   'X-Content-Type-Options': 'nosniff',
 };
 
-/** Serves the discovery document and the built scripts, and nothing else. */
+/** Serves the discovery document and the built scripts, and nothing else: at the root, and where the socket is. */
 export class WellKnown {
   readonly #options: WellKnownOptions;
+  /** Paths that `.well-known` can be at, each with a slash at its end. */
+  readonly #bases: ReadonlySet<string>;
 
   constructor(options: WellKnownOptions) {
     this.#options = options;
+    this.#bases = new Set(['/', options.socketPath.replace(/[^/]*$/, '')]);
   }
 
   /** Whether the path belongs to us, also when there is nothing behind it. */
   owns(req: IncomingMessage): boolean {
-    const path = rawPathOf(req);
-    return path === DISCOVERY_PATH || path.startsWith(FOLDER_PATH);
+    return this.#pathOf(req) !== undefined;
   }
 
   /** Answers a request that `owns` has found to be ours. */
   async handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    if (!isReading(req, res)) return;
-    const path = rawPathOf(req);
+    const path = this.#pathOf(req);
+    if (path === undefined || !isReading(req, res)) return;
     if (path === DISCOVERY_PATH) this.#sendDiscovery(req, res);
     else await this.#sendFile(path.slice(FOLDER_PATH.length), req, res);
+  }
+
+  /** @returns What is asked for, from `.well-known` on; `undefined` when it is not ours. */
+  #pathOf(req: IncomingMessage): string | undefined {
+    const path = rawPathOf(req);
+    for (const base of this.#bases) {
+      if (!path.startsWith(base)) continue;
+      const rest = path.slice(base.length);
+      if (rest === DISCOVERY_PATH || rest.startsWith(FOLDER_PATH)) return rest;
+    }
+    return undefined;
   }
 
   #sendDiscovery(req: IncomingMessage, res: ServerResponse): void {
     const { workerFile, describe } = this.#options;
     const discovery: Discovery = {
       ...describe(req),
-      worker: FOLDER_PATH + workerFile,
-      script: FOLDER_PATH + SCRIPT_FILE,
+      worker: FOLDER_BESIDE + workerFile,
+      script: FOLDER_BESIDE + SCRIPT_FILE,
     };
     const body = Buffer.from(JSON.stringify(discovery));
     res.writeHead(200, {
@@ -78,8 +95,7 @@ export class WellKnown {
       respondText(res, 404);
       return;
     }
-    // The name of a worker changes with its content; that of the page script does not.
-    const cache = name === SCRIPT_FILE ? 'no-cache' : 'public, max-age=31536000, immutable';
+    const cache = file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache';
     const headers = { ...PUBLIC, 'Cache-Control': cache, ETag: file.etag };
     if (includesTag(req.headers['if-none-match'], file.etag)) {
       res.writeHead(304, headers);

@@ -111,6 +111,7 @@ export function planLoad(
 ): Plan<StoredSession | undefined> {
   const session = readRow(read, sessionRow, sessionID);
   if (session === undefined) return { result: undefined, writes: [] };
+  const { keyID, createdMs, fromClient, account, profile, device = {} } = session;
   const head = readRow(read, headRow, sessionID);
   const life = Math.max((head?.life ?? 0) + 1, nowMs);
   const lineage = head?.lineage ?? [];
@@ -124,9 +125,11 @@ export function planLoad(
   return {
     result: {
       sessionID,
-      ...session,
-      account: session.account,
-      profile: session.profile,
+      keyID,
+      createdMs,
+      fromClient,
+      account,
+      profile,
       generation,
       expiresAtMs,
       life,
@@ -134,8 +137,8 @@ export function planLoad(
       lineage,
       data: readRow(read, dataRow, sessionID),
       streams,
-      visits: visits ?? { firstMs: session.createdMs, latestMs: session.createdMs },
-      device: session.device ?? {},
+      visits: visits ?? { firstMs: createdMs, latestMs: createdMs },
+      device,
     },
     writes: [[headRow.key(sessionID), headRow.encode({ tag, life, lineage })]],
   };
@@ -194,7 +197,7 @@ export function planRenew(read: Read, key: NewKey): Plan<Renewed> {
     [keyRow.key(replacedKeyID), keyRow.encode({ ...replaced, ended: { reason: 'renewed', atMs } })],
     [endedIndex.key(atMs, replacedKeyID), ''],
     [keyRow.key(keyID), keyRow.encode({ sessionID, publicKey })],
-    ...accountWrites(sessionID, session, { ...session, keyID, account: name, profile }),
+    ...accountWrites(sessionID, session, { ...session, keyID, account: name, profile, forked: undefined }),
   ];
   if (clearsData) writes.push([dataRow.key(sessionID), undefined]);
   return { result: 'renewed', writes };
@@ -279,10 +282,10 @@ function readSessionOf(read: Read, sessionID: number, account: string | undefine
 export function readSummary(read: Read, sessionID: number): SessionSummary | undefined {
   const session = readRow(read, sessionRow, sessionID);
   if (session === undefined) return undefined;
-  const { account, createdMs, device = {} } = session;
+  const { account, createdMs, device = {}, forked = false } = session;
   const { generation, visits } = readPresence(read, sessionID);
   const lastUsedMs = Math.max(visits?.latestMs ?? createdMs, generation);
-  return { sessionID, account, createdMs, lastUsedMs, device };
+  return { sessionID, account, createdMs, lastUsedMs, device, forked };
 }
 
 export function planDevice(
@@ -295,6 +298,13 @@ export function planDevice(
   if (session === undefined) return { result: false, writes: [] };
   const after = { ...session, device: changedDevice(session.device ?? {}, change) };
   return { result: true, writes: [[sessionRow.key(sessionID), sessionRow.encode(after)]] };
+}
+
+export function planForked(read: Read, sessionID: number): Plan<undefined> {
+  const session = readRow(read, sessionRow, sessionID);
+  if (session === undefined) return { result: undefined, writes: [] };
+  const writes: Write[] = [[sessionRow.key(sessionID), sessionRow.encode({ ...session, forked: true })]];
+  return { result: undefined, writes };
 }
 
 /** Changes a session's row, and its place in the index of accounts with it. */

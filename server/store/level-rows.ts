@@ -27,6 +27,8 @@ export interface SessionRow {
   profile?: string | undefined;
   /** Absent while nothing is known of it. */
   device?: Device | undefined;
+  /** Present when a copy of the key is in use. */
+  forked?: true | undefined;
 }
 
 /** What every commit checks and rewrites. Absent until the first load. */
@@ -91,19 +93,27 @@ export const keyRow: RowKind<KeyRow, [keyID: string]> = {
 
 export const sessionRow: RowKind<SessionRow, [sessionID: number]> = {
   key: (sessionID) => `session/${fixedWidth(sessionID)}`,
-  encode: ({ keyID, createdMs, fromClient, account, profile, device }) =>
-    encodeFields(keyID, createdMs, ...withoutAbsentEnd(fromClient, account, profile, device)),
+  encode: ({ keyID, createdMs, fromClient, account, profile, device, forked }) =>
+    encodeFields(keyID, createdMs, ...withoutAbsentEnd(fromClient, account, profile, device, forked)),
   parse(text, key) {
     const [keyID, createdMs, ...more] = parseFields('session', key, text);
-    const [fromClient, account, profile, device] = more.map((one) => one ?? undefined);
+    const [fromClient, account, profile, device, forked] = more.map((one) => one ?? undefined);
     if (typeof keyID !== 'string' || !isCount(createdMs)) {
       throw corruptRow('session', key, 'a field is missing or wrong');
     }
-    if (![fromClient, account, profile].every(isTextOrAbsent) || !isDeviceOrAbsent(device)) {
+    if (
+      ![fromClient, account, profile].every(isTextOrAbsent) ||
+      !isDeviceOrAbsent(device) ||
+      !isTrueOrAbsent(forked)
+    ) {
       throw corruptRow('session', key, 'a field is missing or wrong');
     }
     const row = { keyID, createdMs, fromClient, account, profile } as SessionRow;
-    return device === undefined ? row : { ...row, device };
+    return {
+      ...row,
+      ...(device === undefined ? {} : { device }),
+      ...(forked === undefined ? {} : { forked }),
+    };
   },
 };
 
@@ -266,6 +276,10 @@ function withoutAbsentEnd(...fields: unknown[]): unknown[] {
 
 function isTextOrAbsent(value: unknown): value is string | undefined {
   return value === undefined || typeof value === 'string';
+}
+
+function isTrueOrAbsent(value: unknown): value is true | undefined {
+  return value === undefined || value === true;
 }
 
 function isDeviceOrAbsent(value: unknown): value is Device | undefined {

@@ -13,6 +13,7 @@ import {
   planExpire,
   planExtend,
   planForget,
+  planForked,
   planLoad,
   planRenew,
   planVisits,
@@ -240,6 +241,10 @@ export class LevelStore implements Store {
   async updateDevice(sessionID: number, change: DeviceChange, account?: string): Promise<boolean> {
     const taken = structuredClone(change);
     return this.#add('synced', (read) => planDevice(read, sessionID, taken, account));
+  }
+
+  async markForked(sessionID: number): Promise<void> {
+    return this.#add('synced', (read) => planForked(read, sessionID));
   }
 
   #add<Result>(durability: Durability, plan: Planner<Result>): Promise<Result> {

@@ -34,6 +34,7 @@ interface KeptSession {
   account: string | undefined;
   profile: string | undefined;
   device: Device;
+  forked: boolean;
 }
 
 /**
@@ -100,6 +101,7 @@ export class MemoryStore implements Store {
       account: undefined,
       profile: undefined,
       device: structuredClone(device ?? {}),
+      forked: false,
     });
     return { sessionID, created: true };
   }
@@ -184,6 +186,7 @@ export class MemoryStore implements Store {
     session.keyID = keyID;
     session.account = account?.name;
     session.profile = account?.profile;
+    session.forked = false;
     if (clearsData) session.data = undefined;
     return 'renewed';
   }
@@ -255,9 +258,9 @@ export class MemoryStore implements Store {
     this.#mustBeOpen();
     const session = this.#sessions.get(sessionID);
     if (!session) return undefined;
-    const { account, createdMs, visits, generation, device } = session;
+    const { account, createdMs, visits, generation, device, forked } = session;
     const lastUsedMs = Math.max(visits.latestMs, generation);
-    return structuredClone({ sessionID, account, createdMs, lastUsedMs, device });
+    return structuredClone({ sessionID, account, createdMs, lastUsedMs, device, forked });
   }
 
   async summariesOf(account: string, after: number, limit: number): Promise<SessionSummary[]> {
@@ -272,6 +275,12 @@ export class MemoryStore implements Store {
     if (!session || (account ?? session.account) !== session.account) return false;
     session.device = structuredClone(changedDevice(session.device, change));
     return true;
+  }
+
+  async markForked(sessionID: number): Promise<void> {
+    this.#mustBeOpen();
+    const session = this.#sessions.get(sessionID);
+    if (session) session.forked = true;
   }
 
   #mustBeOpen(): void {

@@ -89,11 +89,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         await store.commit({ ...commitOf(session), data: '"kept"', streams: new Map([['tab', '[1]']]) });
         await store.writeVisits(1, { firstMs: 1, previousMs: 2, latestMs: 3 });
         const generation = await store.claim(1, 9_000);
-        await store.close();
-
-        const again = place.store();
-        await again.open();
-        try {
+        await reopened(store, place, async (again) => {
           equal(hex(again.storeID), hex(store.storeID));
           equal(await again.nextSessionID(), 3);
           deepEqual(await again.findKey('a'), {
@@ -121,9 +117,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             visits: { firstMs: 1, previousMs: 2, latestMs: 3 },
             device: {},
           });
-        } finally {
-          await again.close();
-        }
+        });
       });
 
       fact('finishes the writes in flight when it is closed', async (store, place) => {
@@ -566,7 +560,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         async (store, place) => {
           await createAndClaim(store);
           equal(await store.renew(newKey()), 'renewed');
-          const check = async (opened: Store) => {
+          await nowAndReopened(store, place, async (opened) => {
             deepEqual(await opened.findKey('next'), {
               sessionID: 1,
               publicKey: publicKeyOf('next'),
@@ -595,16 +589,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
                 generation: 5_000,
               },
             );
-          };
-          await check(store);
-          await store.close();
-          const again = place.store();
-          await again.open();
-          try {
-            await check(again);
-          } finally {
-            await again.close();
-          }
+          });
         },
       );
 
@@ -910,10 +895,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
           await store.writeVisits(1, { firstMs: 1, latestMs: 2 });
           await load(store, 1);
           await store.setAccount(1, 'alice');
-          await store.close();
-          const again = place.store();
-          await again.open();
-          try {
+          await reopened(store, place, async (again) => {
             deepEqual(await again.due(5_000, 10), [1]);
             deepEqual(await again.sessionsOf('alice'), [1]);
             const { visits, account, expiresAtMs } = await load(again, 1);
@@ -921,9 +903,7 @@ export function describeStore(name: string, options: ConformanceOptions): void {
               { visits, account, expiresAtMs },
               { visits: { firstMs: 1, latestMs: 2 }, account: 'alice', expiresAtMs: 5_000 },
             );
-          } finally {
-            await again.close();
-          }
+          });
         },
       );
     });
@@ -964,13 +944,14 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         await store.create(newSession('b'));
         await store.setAccount(1, 'alice');
         const { tag } = await load(store, 1);
-        const check = async (opened: Store) => {
+        await nowAndReopened(store, place, async (opened) => {
           deepEqual(await opened.summary(1), {
             sessionID: 1,
             account: 'alice',
             createdMs: 1_000,
             lastUsedMs: 1_000,
             device: DEVICE,
+            forked: false,
           });
           const second = {
             sessionID: 2,
@@ -978,21 +959,14 @@ export function describeStore(name: string, options: ConformanceOptions): void {
             createdMs: 1_000,
             lastUsedMs: 1_000,
             device: {},
+            forked: false,
           };
           deepEqual(await opened.summary(2), second);
           equal(await opened.summary(3), undefined);
           equal(await opened.headTag(1), tag);
-        };
-        await check(store);
-        await store.close();
-        const again = place.store();
-        await again.open();
-        try {
-          await check(again);
-          deepEqual((await load(again, 1)).device, DEVICE);
-        } finally {
-          await again.close();
-        }
+        });
+        await store.open();
+        deepEqual((await load(store, 1)).device, DEVICE);
       });
 
       fact('were last used at the newest visit or link', async (store) => {
@@ -1034,6 +1008,46 @@ export function describeStore(name: string, options: ConformanceOptions): void {
         equal(await store.updateDevice(1, { name: 'Till' }), false);
         equal(await store.summary(1), undefined);
       });
+
+      fact(
+        'are marked as forked until the key is renewed, and nothing else of them changes',
+        async (store, place) => {
+          await store.create(newSession('a', { device: DEVICE, fromClient: '1' }));
+          await store.create(newSession('b'));
+          await store.setAccount(1, 'alice');
+          await store.claim(1, 5_000);
+          const before = await store.summary(1);
+          await store.markForked(1);
+          await store.markForked(1);
+          const summary = { ...before, forked: true };
+          await nowAndReopened(store, place, async (opened) => {
+            deepEqual(await opened.summary(1), summary);
+            deepEqual(await opened.summariesOf('alice', 0, 9), [summary]);
+            equal((await opened.summary(2))?.forked, false);
+            deepEqual((await load(opened, 1)).device, DEVICE);
+          });
+          await store.open();
+          await store.updateDevice(1, { name: 'Till' });
+          await store.setAccount(1, 'bob');
+          equal((await store.summary(1))?.forked, true);
+          const key = { replacedKeyID: 'a', keyID: 'next', publicKey: publicKeyOf('next'), nowMs: 6_000 };
+          const account = { name: 'alice', profile: undefined };
+          const renewed = await store.renew({
+            sessionID: 1,
+            generation: 5_000,
+            account,
+            clearsData: false,
+            ...key,
+          });
+          equal(renewed, 'renewed');
+          equal((await store.summary(1))?.forked, false);
+          await store.end(1, 'revoked', 7_000);
+          await store.markForked(1);
+          await store.markForked(99);
+          equal(await store.summary(1), undefined);
+          equal(await store.summary(99), undefined);
+        },
+      );
 
       fact('end for the account that was named only', async (store) => {
         await store.create(newSession('a'));
@@ -1082,6 +1096,26 @@ const AWKWARD_NAMES = [
 
 const AWKWARD_TEXT = '"quo\\"te" \u0000 \u2028 🙂 é {"a":[1:]} \n';
 
+/** Checks an open store, and what it is after it was closed and its place opened again. It is closed afterwards. */
+async function nowAndReopened(store: Store, place: StorePlace, check: Check): Promise<void> {
+  await check(store);
+  await reopened(store, place, check);
+}
+
+type Check = (opened: Store) => Promise<void>;
+
+/** Closes the store and checks what is in its place when that is opened again. It is closed afterwards. */
+async function reopened(store: Store, place: StorePlace, check: Check): Promise<void> {
+  await store.close();
+  const again = place.store();
+  await again.open();
+  try {
+    await check(again);
+  } finally {
+    await again.close();
+  }
+}
+
 async function everyCallIsRefused(store: Store): Promise<void> {
   const streams = new Map<string, string>();
   const commit = { sessionID: 1, expectedTag: '', tag: '', generation: 0, lineage: [], streams };
@@ -1107,6 +1141,7 @@ async function everyCallIsRefused(store: Store): Promise<void> {
     () => store.summary(1),
     () => store.summariesOf('alice', 0, 1),
     () => store.updateDevice(1, {}),
+    () => store.markForked(1),
   ];
   for (const call of calls) await rejects(call(), { code: 'WEBGRAM_STORE_CLOSED' });
 }

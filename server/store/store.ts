@@ -27,6 +27,8 @@ export interface SessionSummary {
   /** Start of the newest visit, or the newest link, whichever is later. */
   lastUsedMs: number;
   device: Device;
+  /** `markForked` was called since the session has its key. */
+  forked: boolean;
 }
 
 /** A session to create. Idempotent by `keyID`. */
@@ -211,7 +213,7 @@ export interface Store {
   commit(commit: Commit): Promise<void>;
   /**
    * Gives a session another key, in one synced write: the new key finds it, the old one becomes a tombstone
-   * `renewed`, the account is as given. Life, tag and generation stay.
+   * `renewed`, the account is as given, and it is marked as forked no more. Life, tag and generation stay.
    */
   renew(key: NewKey): Promise<Renewed>;
   /** The tag that the session's head carries now; `undefined` when it was never loaded or has ended. */
@@ -268,4 +270,9 @@ export interface Store {
    * @returns Whether there is such a session.
    */
   updateDevice(sessionID: number, change: DeviceChange, account?: string): Promise<boolean>;
+  /**
+   * Marks a session whose key has a copy that is in use, synced, until `renew` gives it another one. Does nothing for a
+   * session that has ended.
+   */
+  markForked(sessionID: number): Promise<void>;
 }

@@ -6,6 +6,7 @@ import {
   toBase64url,
   DEFAULT_LIMITS,
   type Bytes,
+  type OkBody,
   type SigningKey,
   type Views,
 } from 'webgram';
@@ -123,14 +124,7 @@ export async function forgeAnswers(
     const { sessionID } = stolen[Math.floor(random() * stolen.length)]!.row;
     const { proof } = await client.prove(victim, { kind: 'resume', sessionID });
     await thief.receive(proof, (keyID) => findIn(store, keyID));
-    const ok = {
-      sessionID,
-      serverTimeMs: 1,
-      expiresInMs: null,
-      maxLinkMs: 1,
-      generation: 1,
-      otherServerKey: own.publicKey,
-    };
+    const ok = okFor(sessionID, own.publicKey);
     const answers: (() => Promise<string> | string)[] = [
       async () => (await thief.accept(ok)).answer,
       () => thief.deny('revoked'),
@@ -146,6 +140,10 @@ export async function forgeAnswers(
     if (taken !== undefined) accepted += 1;
   }
   return { tried: count, accepted };
+}
+
+function okFor(sessionID: number, otherServerKey: Bytes | null): OkBody {
+  return { sessionID, serverTimeMs: 1, expiresInMs: null, maxLinkMs: 1, generation: 1, otherServerKey };
 }
 
 function noiseBytes(random: () => number, length: number): Bytes {
@@ -171,15 +169,7 @@ export async function recordHandshake(
   client.receiveHello(await server.hello());
   const { proof } = await client.prove(identity, { kind: 'resume', sessionID });
   await server.receive(proof, (keyID) => findIn(store, keyID));
-  const ok = {
-    sessionID,
-    serverTimeMs: 1,
-    expiresInMs: null,
-    maxLinkMs: 1,
-    generation: 1,
-    otherServerKey: null,
-  };
-  const { answer } = await server.accept(ok);
+  const { answer } = await server.accept(okFor(sessionID, null));
   const accepted = (await client.receiveAnswer(answer)).kind === 'ok';
   return { proof, answer, accepted };
 }

@@ -299,18 +299,8 @@ export function describeWirePath(wire: readonly unknown[], path: readonly (strin
 }
 
 function firstArg(kind: unknown): number | undefined {
-  switch (kind) {
-    case KIND.send:
-    case KIND.ask:
-      return 5;
-    case KIND.volatile:
-      return 3;
-    case KIND.identity:
-    case KIND.bye:
-      return 2;
-    default:
-      return undefined;
-  }
+  const shape = UPS.get(kind);
+  return shape?.hasArgs ? shape.fields.length + 1 : undefined;
 }
 
 /**
@@ -319,50 +309,7 @@ function firstArg(kind: unknown): number | undefined {
  * @throws {WebgramError} `WEBGRAM_BAD_FRAME` for an unknown kind or any other shape than the one of its kind.
  */
 export function parseUp(wire: unknown): UpEnvelope {
-  const list = parseList(wire, 'envelope');
-  switch (list[0]) {
-    case KIND.attach:
-      exactly(list, 8);
-      return {
-        kind: 'attach',
-        tab: parseTab(list[1]),
-        tabID: parseTabID(list[2]),
-        counter: parseInteger(list[3], 1, 'counter'),
-        received: parseReceived(list[4], 'received'),
-        oldest: parseInteger(list[5], 1, 'oldest'),
-        seen: parseSeen(list[6]),
-        info: parseInfo(list[7]),
-      };
-    case KIND.send:
-    case KIND.ask:
-      atLeast(list, 5);
-      return {
-        kind: list[0] === KIND.send ? 'send' : 'ask',
-        tab: parseTab(list[1]),
-        seq: parseInteger(list[2], 1, 'seq'),
-        ack: parseReceived(list[3], 'ack'),
-        type: parseMessageType(list[4]),
-        args: list.slice(5),
-      };
-    case KIND.answer:
-      exactly(list, 7);
-      return {
-        kind: 'answer',
-        tab: parseTab(list[1]),
-        seq: parseInteger(list[2], 1, 'seq'),
-        ack: parseReceived(list[3], 'ack'),
-        asked: parsePosition(list[4], 'asked'),
-        ...parseResult(list[5], list[6]),
-      };
-    case KIND.cancel:
-      exactly(list, 3);
-      return { kind: 'cancel', tab: parseTab(list[1]), asked: parseInteger(list[2], 1, 'asked') };
-    case KIND.ack:
-      exactly(list, 3);
-      return { kind: 'ack', tab: parseTab(list[1]), ack: parseReceived(list[2], 'ack') };
-    default:
-      return parseEitherWay(list);
-  }
+  return parseAs(UPS, wire) as UpEnvelope;
 }
 
 /**
@@ -371,91 +318,23 @@ export function parseUp(wire: unknown): UpEnvelope {
  * @throws {WebgramError} `WEBGRAM_BAD_FRAME` for an unknown kind or any other shape than the one of its kind.
  */
 export function parseDown(wire: unknown): DownEnvelope {
-  const list = parseList(wire, 'envelope');
-  switch (list[0]) {
-    case KIND.attached:
-      exactly(list, 8);
-      return {
-        kind: 'attached',
-        tab: parseTab(list[1]),
-        counter: parseInteger(list[2], 1, 'counter'),
-        received: parseInteger(list[3], 0, 'received'),
-        outcome: parseOutcome(list[4]),
-        life: parseInteger(list[5], 1, 'life'),
-        timeMs: parseInteger(list[6], 0, 'timeMs'),
-        lineage: parseLineage(list[7]),
-      };
-    case KIND.send:
-    case KIND.ask:
-      atLeast(list, 5);
-      return {
-        kind: list[0] === KIND.send ? 'send' : 'ask',
-        tab: parseTab(list[1]),
-        seq: parsePosition(list[2], 'seq'),
-        ack: parseInteger(list[3], 0, 'ack'),
-        type: parseMessageType(list[4]),
-        args: list.slice(5),
-      };
-    case KIND.answer:
-      exactly(list, 7);
-      return {
-        kind: 'answer',
-        tab: parseTab(list[1]),
-        seq: parsePosition(list[2], 'seq'),
-        ack: parseInteger(list[3], 0, 'ack'),
-        asked: parseInteger(list[4], 1, 'asked'),
-        ...parseResult(list[5], list[6]),
-      };
-    case KIND.cancel:
-      exactly(list, 3);
-      return { kind: 'cancel', tab: parseTab(list[1]), asked: parsePosition(list[2], 'asked') };
-    case KIND.ack:
-      exactly(list, 5);
-      return {
-        kind: 'ack',
-        tab: parseTab(list[1]),
-        ack: parseInteger(list[2], 0, 'ack'),
-        com: list[3] === null ? null : parseLineageEntry(list[3]),
-        timeMs: parseInteger(list[4], 0, 'timeMs'),
-      };
-    default:
-      return parseEitherWay(list);
-  }
+  return parseAs(DOWNS, wire) as DownEnvelope;
 }
 
-function parseEitherWay(list: readonly unknown[]): EitherWay {
-  switch (list[0]) {
-    case KIND.volatile:
-      atLeast(list, 3);
-      return {
-        kind: 'volatile',
-        tab: parseTab(list[1]),
-        type: parseMessageType(list[2]),
-        args: list.slice(3),
-      };
-    case KIND.detach:
-      exactly(list, 4);
-      return {
-        kind: 'detach',
-        tab: parseTab(list[1]),
-        counter: parseInteger(list[2], 1, 'counter'),
-        why: parseString(list[3], 0, 'why'),
-      };
-    case KIND.ping:
-      exactly(list, 2);
-      return { kind: 'ping', n: parseInteger(list[1], 0, 'n') };
-    case KIND.pong:
-      exactly(list, 2);
-      return { kind: 'pong', n: parseInteger(list[1], 0, 'n') };
-    case KIND.identity:
-      atLeast(list, 2);
-      return { kind: 'identity', what: parseString(list[1], 1, 'what'), args: list.slice(2) };
-    case KIND.bye:
-      atLeast(list, 2);
-      return { kind: 'bye', reason: parseString(list[1], 1, 'reason'), args: list.slice(2) };
-    default:
-      throw bad('an envelope must begin with a kind that goes this way');
+function parseAs(shapes: ReadonlyMap<unknown, Shape>, wire: unknown): unknown {
+  const list = parseList(wire, 'envelope');
+  const shape = shapes.get(list[0]);
+  if (shape === undefined) throw bad('an envelope must begin with a kind that goes this way');
+  const { kind, fields, hasArgs } = shape;
+  const length = fields.length + 1;
+  if (list.length < length || (list.length > length && !hasArgs)) {
+    throw bad(`an envelope of this kind must have ${length} elements, got ${list.length}`);
   }
+  const envelope: Record<string, unknown> = { kind };
+  let i = 0;
+  for (const [name, parse] of fields) envelope[name] = parse(list[++i], name, envelope);
+  if (hasArgs) envelope['args'] = list.slice(length);
+  return envelope;
 }
 
 function bad(message: string): WebgramError {
@@ -467,16 +346,6 @@ function parseList(value: unknown, name: string): readonly unknown[] {
   return value as readonly unknown[];
 }
 
-function exactly(list: readonly unknown[], length: number): void {
-  if (list.length !== length)
-    throw bad(`an envelope of this kind must have ${length} elements, got ${list.length}`);
-}
-
-function atLeast(list: readonly unknown[], length: number): void {
-  if (list.length < length)
-    throw bad(`an envelope of this kind must have ${length} elements, got ${list.length}`);
-}
-
 function parseInteger(value: unknown, min: number, name: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < min) {
     throw bad(`'${name}' must be an integer from ${min} up, got ${typeof value}`);
@@ -484,8 +353,12 @@ function parseInteger(value: unknown, min: number, name: string): number {
   return value as number;
 }
 
-function parseTab(value: unknown): number {
-  return parseInteger(value, 0, 'tab');
+function parseCount(value: unknown, name: string): number {
+  return parseInteger(value, 0, name);
+}
+
+function parseNumber(value: unknown, name: string): number {
+  return parseInteger(value, 1, name);
 }
 
 function parseString(value: unknown, min: number, name: string): string {
@@ -493,6 +366,14 @@ function parseString(value: unknown, min: number, name: string): string {
     throw bad(`'${name}' must be a string of ${min} to ${MAX_TYPE_LENGTH} characters, got ${typeof value}`);
   }
   return value;
+}
+
+function parseText(value: unknown, name: string): string {
+  return parseString(value, 0, name);
+}
+
+function parseWord(value: unknown, name: string): string {
+  return parseString(value, 1, name);
 }
 
 const UNKNOWN_RESERVED = /^\$(?!(devices|visible)$)/;
@@ -576,13 +457,128 @@ function parseLineageEntry(value: unknown): LineageEntry {
   return [parseInteger(life, 1, 'lineage'), parseInteger(commit, 1, 'lineage')];
 }
 
-function parseResult(error: unknown, value: unknown): { error: WireError | null; value: unknown } {
-  if (error === null) return { error, value };
+function parseCommit(value: unknown): LineageEntry | null {
+  return value === null ? null : parseLineageEntry(value);
+}
+
+function parseError(error: unknown): WireError | null {
+  if (error === null) return null;
   if (!isPlainObject(error)) throw bad(`'error' must be an object or null, got ${typeof error}`);
-  if (value !== null) throw bad("'value' must be null beside an error");
   const message = error['message'];
   if (typeof message !== 'string') throw bad(`'error.message' must be a string, got ${typeof message}`);
   const parsed: WireError = { code: parseString(error['code'], 1, 'error.code'), message };
   if (Object.hasOwn(error, 'data')) parsed.data = error['data'];
-  return { error: parsed, value };
+  return parsed;
+}
+
+function parseValue(
+  value: unknown,
+  _name: string,
+  { error }: Partial<Envelope & { kind: 'answer' }>,
+): unknown {
+  if (error !== null && value !== null) throw bad("'value' must be null beside an error");
+  return value;
+}
+
+/** Parses an element that is called `name`, behind those that are parsed already. */
+type Parse<T> = (value: unknown, name: string, envelope: Record<string, unknown>) => T;
+
+/** What the list of an envelope has behind its kind, in that order. `args` are all that follow. */
+type Fields<E> = {
+  [Name in Exclude<keyof E, 'kind'>]: Name extends 'args' ? null : Parse<E[Name]>;
+};
+type Kinds<E extends Envelope> = { [Kind in E['kind']]: Fields<Extract<E, { kind: Kind }>> };
+
+/** The same of one kind, ready to be gone through. */
+interface Shape {
+  kind: string;
+  fields: [name: string, parse: Parse<unknown>][];
+  hasArgs: boolean;
+}
+
+const eitherWay: Kinds<EitherWay> = {
+  volatile: { tab: parseCount, type: parseMessageType, args: null },
+  detach: { tab: parseCount, counter: parseNumber, why: parseText },
+  ping: { n: parseCount },
+  pong: { n: parseCount },
+  identity: { what: parseWord, args: null },
+  bye: { reason: parseWord, args: null },
+};
+
+const sendUp: Fields<UpEnvelope & { kind: 'send' }> = {
+  tab: parseCount,
+  seq: parseNumber,
+  ack: parseReceived,
+  type: parseMessageType,
+  args: null,
+};
+
+const UPS = shapesOf<UpEnvelope>({
+  attach: {
+    tab: parseCount,
+    tabID: parseTabID,
+    counter: parseNumber,
+    received: parseReceived,
+    oldest: parseNumber,
+    seen: parseSeen,
+    info: parseInfo,
+  },
+  send: sendUp,
+  ask: sendUp,
+  answer: {
+    tab: parseCount,
+    seq: parseNumber,
+    ack: parseReceived,
+    asked: parsePosition,
+    error: parseError,
+    value: parseValue,
+  },
+  cancel: { tab: parseCount, asked: parseNumber },
+  ack: { tab: parseCount, ack: parseReceived },
+  ...eitherWay,
+});
+
+const sendDown: Fields<DownEnvelope & { kind: 'send' }> = {
+  tab: parseCount,
+  seq: parsePosition,
+  ack: parseCount,
+  type: parseMessageType,
+  args: null,
+};
+
+const DOWNS = shapesOf<DownEnvelope>({
+  attached: {
+    tab: parseCount,
+    counter: parseNumber,
+    received: parseCount,
+    outcome: parseOutcome,
+    life: parseNumber,
+    timeMs: parseCount,
+    lineage: parseLineage,
+  },
+  send: sendDown,
+  ask: sendDown,
+  answer: {
+    tab: parseCount,
+    seq: parsePosition,
+    ack: parseCount,
+    asked: parseNumber,
+    error: parseError,
+    value: parseValue,
+  },
+  cancel: { tab: parseCount, asked: parsePosition },
+  ack: { tab: parseCount, ack: parseCount, com: parseCommit, timeMs: parseCount },
+  ...eitherWay,
+});
+
+/** @returns By the first element of the list. */
+function shapesOf<E extends Envelope>(kinds: Kinds<E>): ReadonlyMap<unknown, Shape> {
+  const shapes = new Map<unknown, Shape>();
+  for (const [kind, elements] of Object.entries<object>(kinds)) {
+    const fields = Object.entries(elements) as Shape['fields'];
+    const hasArgs = 'args' in elements;
+    if (hasArgs) fields.pop();
+    shapes.set(KIND[kind as keyof typeof KIND], { kind, fields, hasArgs });
+  }
+  return shapes;
 }

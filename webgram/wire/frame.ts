@@ -224,14 +224,24 @@ export class FrameReader<E extends Envelope> {
     const { key, codec, maxFrameBytes } = this.#options;
     const length = typeof data === 'string' ? utf8Length(data) : data.length;
     if (length > maxFrameBytes) {
-      const message = `a frame must have at most ${maxFrameBytes} bytes`;
-      this.failLater(new WebgramError('WEBGRAM_FRAME_TOO_LARGE', message, { received: true }));
+      this.failLater(
+        new WebgramError('WEBGRAM_FRAME_TOO_LARGE', `a frame must have at most ${maxFrameBytes} bytes`, {
+          received: true,
+        }),
+      );
       return;
     }
     const wantsBinary = isBinary(codec, key);
     if (binary !== wantsBinary) {
-      const message = `a frame must be a ${wantsBinary ? 'binary' : 'text'} message`;
-      this.failLater(new WebgramError('WEBGRAM_BAD_FRAME', message, { received: true }));
+      this.failLater(
+        new WebgramError(
+          'WEBGRAM_BAD_FRAME',
+          `a frame must be a ${wantsBinary ? 'binary' : 'text'} message`,
+          {
+            received: true,
+          },
+        ),
+      );
       return;
     }
     const counter = this.#counter++;

@@ -1,4 +1,4 @@
-import { ClientRenewal, toBase64url, unreachable } from 'webgram';
+import { ClientRenewal, endEnvelope, toBase64url, unreachable } from 'webgram';
 import type {
   Bytes,
   ByeEnvelope,
@@ -491,7 +491,7 @@ export class IdentityLink {
     void this.#loadQueue()
       .then((queue) => queue?.drained())
       .then(() => {
-        if (attempt === this.#current) attempt.link.send({ kind: 'identity', what: 'end', args: [] });
+        if (attempt === this.#current) attempt.link.send(endEnvelope());
       });
   }
 

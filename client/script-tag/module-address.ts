@@ -1,0 +1,2 @@
+/** Where this file came from. */
+export const ownAddress = import.meta.url;
