@@ -368,7 +368,8 @@ export class Client<A extends AppShape = AnyApp> {
   /** Goes over to another identity: nothing of this one is said there. */
   #switch(to: ClientIdentity | undefined): void {
     const from = this.#identity;
-    this.#identity = to;
+    // One that keeps to another goes there.
+    this.#identity = this.#pinned === null ? to : undefined;
     this.#session = this.#outcome = this.#restart = undefined;
     this.#isSettled = this.#hasJoined = false;
     const error = new WebgramError('WEBGRAM_SWITCHED', 'switched');

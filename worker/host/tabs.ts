@@ -24,6 +24,7 @@ export class Tabs {
   /** The port over which a tab has attached last, by tabID. */
   readonly #ownerOf = new Map<string, TabPort>();
   readonly #departures: Departures;
+  readonly #strayed: (copy: StreamCopy) => void;
   #numbers = new TabNumbers();
   #link: TabLink | undefined;
   /** Of the identity that the link proves. */
@@ -36,6 +37,7 @@ export class Tabs {
    * @param strayed Called when it is to be finished for another identity.
    */
   constructor(departed: () => void, strayed: (copy: StreamCopy) => void) {
+    this.#strayed = strayed;
     this.#departures = new Departures(
       (tabID, up) => {
         this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
@@ -140,6 +142,7 @@ export class Tabs {
     if (copy === undefined || this.#ownerOf.get(copy.tabID) !== tab) return;
     this.#ownerOf.delete(copy.tabID);
     if (copy.refusal === 'forgotten') this.#numbers.retire(copy.tabID);
+    else if (copy.isOfAnother(this.#localID) && !this.#replaced.has(copy.localID!)) this.#strayed(copy);
     else this.#departures.add(copy);
   }
 
