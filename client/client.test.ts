@@ -1,5 +1,6 @@
 import { AskError } from 'webgram';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { HostToTab } from '../worker/host/port-protocol.ts';
 import { FakeServer } from '../worker/host/testing/fake-server.ts';
 import { FakeSession } from '../worker/host/testing/fake-session.ts';
@@ -38,6 +39,8 @@ class TestPage {
   locks: string[] = [];
   /** What each search for a host was told. */
   moves: unknown[] = [];
+  /** What its hosts say that they speak. */
+  protocol = PORT_PROTOCOL;
 
   constructor(options: ClientOptions = {}, hosts = [host]) {
     this.hosts = hosts;
@@ -63,14 +66,15 @@ class TestPage {
         const found = this.hosts[0];
         if (found === undefined) throw new Error('none is left');
         const [mine, its] = portPair();
-        const welcome = new Promise<HostToTab>((resolve) => {
-          mine.onmessage = ({ data }: { data: HostToTab }) => {
+        const welcome = new Promise<HostToTab & { kind: 'welcome' }>((resolve) => {
+          mine.onmessage = ({ data }: { data: HostToTab & { kind: 'welcome' } }) => {
             resolve(data);
           };
         });
         found.hub.connect(its);
         this.port = mine;
-        return { port: mine, welcome: (await welcome) as HostToTab & { kind: 'welcome' }, why: 'a test' };
+        const { protocol } = this;
+        return { port: mine, welcome: { ...(await welcome), protocol }, why: 'a test' };
       },
       holdLock: async (name) => {
         this.locks.push(name);
@@ -416,6 +420,17 @@ test('a wake reaches the host', async () => {
   host.clock.advance(5_000);
   page.listener?.wake();
   await server.last.up('ping');
+});
+
+test('a host of a newer port protocol: the client ends, says so, and says nothing to the host', async () => {
+  const page = new TestPage();
+  page.protocol = PORT_PROTOCOL + 1;
+  const code = 'WEBGRAM_VERSION_SKEW';
+  await expect(page.client.waitForSession()).rejects.toMatchObject({ code });
+  expect(page.states).toEqual([{ name: 'closed', code, reason: 'the host is newer' }]);
+  expect(page.client.send('late')).toBe(false);
+  await rest();
+  expect(server.connections).toHaveLength(0);
 });
 
 test('no host: the state says why, asks and waits reject, and sends are refused', async () => {

@@ -122,7 +122,8 @@ export class HostConnection {
       host.port.onmessage = ({ data }: { data: HostToTab }) => {
         if (host === this.#host) this.#receive(host, data);
       };
-      this.#receive(host, host.welcome);
+      if (host.welcome.protocol <= this.#firstWords.protocol) this.#receive(host, host.welcome);
+      else this.#options.failed('WEBGRAM_VERSION_SKEW', 'the host is newer');
     } catch (error) {
       if (search === this.#search) this.#missed(error as Error);
     }

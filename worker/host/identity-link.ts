@@ -581,8 +581,9 @@ export class IdentityLink {
     const standing = await this.#options.standing?.();
     if (this.#state !== state) return;
     if (standing === 'lost') {
-      this.#apply({ name: 'stop' });
-      this.#restIfUnused();
+      // Nobody is here, and what departed tabs have left cannot be finished any more.
+      this.close();
+      this.#options.idle(this);
       return;
     }
     if (standing === 'among others' || this.#nowMs() < this.#ghostUntilMs) {

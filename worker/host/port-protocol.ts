@@ -3,7 +3,9 @@ import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
 /**
  * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
  *
- * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
+ * Version skew: both sides name their build; `PORT_PROTOCOL` grows when the other side would not understand. Then the
+ * newer page starts a host of its own, and the older one ends: `kind`, `incarnation` and `protocol` of a welcome and
+ * `kind`, `script` and `build` of a move stay as they are for ever.
  */
 export const PORT_PROTOCOL = 2;
 
