@@ -1,10 +1,31 @@
 import { hold, watchLock } from '../worker/host/web-locks.ts';
 import type { PageListener, TabEnvironment } from './environment.ts';
 import { findHost } from './find-host.ts';
+import { loadLeaderTab } from './load-leader-tab.ts';
 
 /** The environment of a page. */
 export function browserEnvironment(address: string, worker?: string | URL): TabEnvironment {
-  return { findHost: (moved) => findHost(address, worker, moved), holdLock, watchLock, listen };
+  // Of a version of what is noted.
+  const prefix = `webgram-left-1 ${address} `;
+  return {
+    findHost: (moved) => findHost(address, worker, moved),
+    holdLock,
+    watchLock,
+    listen,
+    leave: (left) => {
+      try {
+        localStorage[prefix + left[0]] = JSON.stringify(left);
+      } catch {
+        // There is none, or it is full: what is lost is not told.
+      }
+    },
+    takeNotes: async (ask) => {
+      for (const key in localStorage) {
+        if (key.startsWith(prefix)) return (await loadLeaderTab()).takeLeft(prefix, ask);
+      }
+      return undefined;
+    },
+  };
 }
 
 async function holdLock(name: string): Promise<() => void> {

@@ -1,4 +1,4 @@
-import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab, Leaving } from '../worker/host/port-protocol.ts';
 import type { ClientHost } from './state.ts';
 
 /** A host's port, with the first message that came over it. */
@@ -32,7 +32,19 @@ export interface TabEnvironment {
   watchLock: (name: string, gone: () => void) => () => void;
   /** @returns Stops listening. */
   listen: (page: PageListener) => () => void;
+  /** Notes for the next page what this one leaves. */
+  leave?: (left: Leaving) => void;
+  /**
+   * Takes what pages before this one have left, if anything.
+   *
+   * @param ask Asks the host about it.
+   * @returns How many messages are lost; `undefined` for none.
+   */
+  takeNotes?: (ask: AskAboutLeft) => Promise<number | undefined>;
 }
+
+/** @returns Of each how many messages are lost; `null` when it is too early to tell. */
+export type AskAboutLeft = (...left: Leaving[]) => Promise<(number | null)[]>;
 
 export interface PageListener {
   /** The page was focused or shown, or the network came back. */

@@ -20,6 +20,8 @@ export interface HostConnectionOptions {
   /** A host that knows nothing of this tab yet takes envelopes from here on. */
   welcomed: (host: ClientHost) => void;
   receive: (message: HostMessage) => void;
+  /** The page goes, or the client has ended. */
+  leave: () => void;
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
   /** No host can be found; it is looked for again at `retryAtMs`. */
@@ -153,6 +155,7 @@ export class HostConnection {
 
   /** Gives up whatever would keep the page out of the back-forward cache. */
   #letGo(): void {
+    this.#options.leave();
     this.#stop();
     this.#releaseLock?.();
     this.#releaseLock = undefined;

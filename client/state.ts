@@ -31,7 +31,7 @@ export interface SessionActive {
   reason: OutcomeReason;
   /**
    * Messages that are known to be lost, or of which nobody knows whether they were handled: of those sent, and of those
-   * that should have been received.
+   * that should have been received. `sent` counts once what pages before this one have lost as well.
    */
   gap: { sent: number; received: number };
 }

@@ -20,6 +20,7 @@ import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
+import { FIRST_INQUIRY } from './queue/durable-queue.ts';
 import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
@@ -210,6 +211,7 @@ export class IdentityLink {
       new Queue({
         address,
         platform,
+        isHere: (tabID) => this.#tabs.speaksFor(tabID),
         tell: (message) => {
           this.#tabs.tell(message);
         },
@@ -413,7 +415,7 @@ export class IdentityLink {
   #receive(attempt: Attempt, envelope: DownEnvelope): void {
     if (attempt !== this.#current) return;
     if ('tab' in envelope) {
-      if (envelope.tab === QUEUE)
+      if (envelope.tab === QUEUE || envelope.tab >= FIRST_INQUIRY)
         this.#withQueue((queue) => {
           queue.receive(envelope);
         });

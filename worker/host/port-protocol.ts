@@ -44,6 +44,18 @@ export interface QueueInfo {
   oldestMs: number | undefined;
 }
 
+/**
+ * What a page had not seen acknowledged when it went, or when its client ended: the numbers from `oldest` to before
+ * `next`, the counter of its last attach, and the session of its identity when it had one.
+ */
+export type Leaving = [
+  tabID: string,
+  counter: number,
+  oldest: number,
+  next: number,
+  sessionID?: number | null | undefined,
+];
+
 export type TabToHost =
   /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
   | {
@@ -67,12 +79,13 @@ export type TabToHost =
   | { kind: 'up'; link: number; envelope: TabUp }
   /**
    * A call to the durable queue, which is answered. The numbers of a client's calls grow, and it repeats those that were
-   * not answered to every new host.
+   * not answered to every new host. `left` asks what the server has not received of what pages have left, one `Leaving`
+   * an argument: of each how many messages, or `null` when it is too early to tell.
    */
   | {
       kind: 'queue';
       call: number;
-      what: 'send' | 'list' | 'clear';
+      what: 'send' | 'list' | 'clear' | 'left';
       /** Of a message that is to be kept. */
       type: string;
       args: unknown[];

@@ -18,6 +18,7 @@ import {
   type QueuedMessage,
   type QueueHead,
 } from './queue-records.ts';
+import { Inquiries } from './inquiries.ts';
 import { QueueStore, type Books } from './queue-store.ts';
 
 const DEFAULT_LIMITS: QueueLimits = { maxCount: 5_000, maxBytes: 5 * 1_048_576 };
@@ -41,6 +42,7 @@ export class Queue implements DurableQueue {
   readonly #limits: QueueLimits;
   readonly #books: QueueStore;
   readonly #calls: { tab: CallingTab; call: QueueCall }[] = [];
+  readonly #inquiries: Inquiries;
   #isWorking = false;
   /** The identity of the last link. */
   #localID: string | undefined;
@@ -59,6 +61,7 @@ export class Queue implements DurableQueue {
     this.#options = options;
     const { platform, address } = options;
     this.#limits = platform.queueLimits ?? DEFAULT_LIMITS;
+    this.#inquiries = new Inquiries(options.isHere);
     this.#books = new QueueStore(platform.keyStore, address);
   }
 
@@ -69,6 +72,10 @@ export class Queue implements DurableQueue {
 
   /** Does what a tab wants, in its turn, and answers. */
   call(tab: CallingTab, call: QueueCall): void {
+    if (call.what === 'left') {
+      this.#inquiries.ask(tab, call);
+      return;
+    }
     this.#calls.push({ tab, call });
     if (!this.#isWorking) void this.#work();
   }
@@ -76,8 +83,9 @@ export class Queue implements DurableQueue {
   /** A link of that identity is up. */
   async linked(
     link: QueueLink,
-    { localID, isStored }: Pick<Identity, 'localID' | 'isStored'>,
+    { localID, isStored, sessionID }: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>,
   ): Promise<void> {
+    this.#inquiries.linked(link, sessionID);
     if (localID !== this.#localID) this.#acknowledged = 0;
     this.#link = link;
     this.#localID = localID;
@@ -108,11 +116,13 @@ export class Queue implements DurableQueue {
 
   unlinked(): void {
     this.#link = undefined;
+    this.#inquiries.unlinked();
   }
 
-  /** Takes what the server says to tab 0. */
-  receive(down: DownEnvelope): void {
-    if (down.kind === 'attached') void this.#attached(down.received);
+  /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */
+  receive(down: Extract<DownEnvelope, { tab: number }>): void {
+    if (down.tab !== TAB) this.#inquiries.receive(down);
+    else if (down.kind === 'attached') void this.#attached(down.received);
     else if (down.kind === 'ack') void this.#free(down.ack);
   }
 
