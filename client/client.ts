@@ -152,6 +152,8 @@ export class Client<A extends AppShape = AnyApp> {
   #isSettled = false;
   /** The server's word, on its way to the listeners. */
   #outcome: Outcome | undefined;
+  /** What pages before this one have lost, until it is told. */
+  #left: Promise<number | undefined> | undefined;
   /** Why a new stream had to be begun, and what that lost. */
   #restart: { reason: OutcomeReason; sent: number } | undefined;
   /** Who waits, by any number, and for how long it takes. */
@@ -180,14 +182,14 @@ export class Client<A extends AppShape = AnyApp> {
     }
     this.#state = { name: 'connecting', attempt: 0 };
     const socketAddress = toSocketAddress(address);
-    const tab = environment ?? browserEnvironment(socketAddress, worker);
+    const around = environment ?? browserEnvironment(socketAddress, worker);
     const lock = `webgram-tab-${randomID()}`;
     let isFresh = fresh ?? skipResume ?? false;
-    this.#tabPin = tab.pin;
-    this.#pinned = isFresh ? null : identity || tab.pin?.get() || null;
+    this.#tabPin = around.pin;
+    this.#pinned = isFresh ? null : identity || around.pin?.get() || null;
     this.#host = new HostConnection({
       start,
-      environment: tab,
+      environment: around,
       lock,
       hello: () => {
         const first = isFresh;
@@ -216,6 +218,10 @@ export class Client<A extends AppShape = AnyApp> {
       receive: (message) => {
         this.#receive(message);
       },
+      leave: () => {
+        const { left } = this.#stream;
+        if (left) around.leave?.([...left, this.#identity?.sessionID]);
+      },
       shown: () => {
         this.#stream.rest(this.#asks.isEmpty);
       },
@@ -227,6 +233,9 @@ export class Client<A extends AppShape = AnyApp> {
         this.#end({ name: 'closed', code, reason });
       },
     });
+    this.#left = around
+      .takeNotes?.((...left) => this.#queueCall('left', 'left', left))
+      .catch(() => undefined);
   }
 
   /** Where the client stands; `$state` tells of every change. */
@@ -527,12 +536,14 @@ export class Client<A extends AppShape = AnyApp> {
     }
     this.#outcome = outcome;
     // The stream may add that commits were lost.
-    queueMicrotask(() => {
+    void Promise.resolve(this.#left).then((sent = 0) => {
       if (this.#outcome !== outcome || this.#error !== undefined) return;
       this.#outcome = undefined;
+      this.#left = undefined;
+      outcome.gap.sent += sent;
       // One link has followed another, and nobody need know.
       const isQuiet = this.#isSettled && outcome.reason === 'resumed' && this.#state.name === 'active';
-      const isTold = isQuiet || (this.#hasJoined && outcome.reason === 'joined');
+      const isTold = !sent && (isQuiet || (this.#hasJoined && outcome.reason === 'joined'));
       this.#hasJoined = false;
       this.#isSettled = true;
       if (isTold) this.#setState({ name: 'active' });

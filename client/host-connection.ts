@@ -1,5 +1,6 @@
 import { delayMs } from 'webgram';
 import type { ErrorCode } from 'webgram';
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { HostAddress, HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import type { ClientHost } from './state.ts';
@@ -22,6 +23,8 @@ export interface HostConnectionOptions {
   /** A host takes envelopes from here on. @param isNew It knows nothing of this tab yet. */
   welcomed: (host: ClientHost, isNew: boolean) => void;
   receive: (message: HostMessage) => void;
+  /** The page goes, or the client has ended. */
+  leave: () => void;
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
   /** The page can be seen now, or no longer. */
@@ -130,7 +133,8 @@ export class HostConnection {
       host.port.onmessage = ({ data }: { data: HostToTab }) => {
         if (host === this.#host) this.#receive(host, data);
       };
-      this.#receive(host, host.welcome);
+      if (host.welcome.protocol <= PORT_PROTOCOL) this.#receive(host, host.welcome);
+      else this.#options.failed('WEBGRAM_VERSION_SKEW', 'the host is newer');
     } catch (error) {
       if (search === this.#search) this.#missed(error as Error);
     }
@@ -163,6 +167,7 @@ export class HostConnection {
 
   /** Gives up whatever would keep the page out of the back-forward cache. */
   #letGo(): void {
+    this.#options.leave();
     this.#stop();
     this.#releaseLock?.();
     this.#releaseLock = undefined;

@@ -113,7 +113,7 @@ describe('login', () => {
     expect(await tab.ask('who')).toEqual([1, 'alice']);
     expect(await other.ask('who')).toEqual([1, 'alice']);
     const alice = { sessionID: 1, account: 'alice', label: 'alice!', picture: '/face.png' };
-    expect(tab.identity).toEqual({ ...alice, storage: 'persistent' });
+    expect(tab.identity).toEqual({ id: before!.localID, ...alice, storage: 'persistent' });
     expect(other.identity).toEqual(tab.identity);
     for (const { states, active } of [seen, seenByOther]) {
       expect(names(states)).toEqual([]);

@@ -101,6 +101,12 @@ export class TabStream {
     return this.#outbox.isFull;
   }
 
+  /** The last attach, and from where to before what number nothing is acknowledged; `undefined` when all is. */
+  get left(): [tabID: string, counter: number, oldest: number, next: number] | undefined {
+    const [first] = this.#outbox.kept;
+    return first && [this.#tabID, this.#counter, first.at, this.#next];
+  }
+
   /** @returns False when what is unacknowledged is over the mark; the message was taken all the same. */
   send(type: string, args: unknown[], bytes: number): boolean {
     this.#add({ kind: 'send', type, args }, bytes);

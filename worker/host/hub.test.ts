@@ -1030,6 +1030,22 @@ test('a host that has lost the storage finishes first for tabs that have gone', 
   expect(await server.last.up('bye')).toMatchObject({ reason: 'closed' });
 });
 
+test('a host that has lost the storage ends when its session is taken over, whatever departed tabs have left', async () => {
+  const gone = host.tab('a');
+  await gone.isActive();
+  gone.attach(1);
+  gone.send(1, 1);
+  gone.die();
+  let isFinished = false;
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next', why: 'a test' }, () => {
+    isFinished = true;
+  });
+  await server.last.up('attach', ({ info }) => info.departed === true);
+  expect(isFinished).toBe(false);
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => isFinished);
+});
+
 test('a session that has ended with an account is denied, and the next tab gets a new one', async () => {
   const tab = host.tab('a');
   await tab.isActive();

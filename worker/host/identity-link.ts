@@ -21,6 +21,7 @@ import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
 import type { LaterModule } from './later.ts';
+import { FIRST_INQUIRY } from './queue/durable-queue.ts';
 import type { DurableQueue, QueueCall } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
@@ -337,6 +338,7 @@ export class IdentityLink {
         platform,
         owner: () => this.#identity?.localID,
         isActive: this.#options.isActive,
+        isHere: (tabID) => this.#tabs.speaksFor(tabID),
         tell: (message) => {
           this.#tabs.tell(message);
         },
@@ -587,7 +589,7 @@ export class IdentityLink {
   #receive(attempt: Attempt, envelope: DownEnvelope): void {
     if (attempt !== this.#current) return;
     if ('tab' in envelope) {
-      if (envelope.tab === QUEUE)
+      if (envelope.tab === QUEUE || envelope.tab >= FIRST_INQUIRY)
         this.#withQueue((queue) => {
           queue.receive(envelope);
         });
@@ -755,8 +757,9 @@ export class IdentityLink {
     const standing = await this.#options.standing?.();
     if (this.#state !== state) return;
     if (standing === 'lost') {
-      this.#apply({ name: 'stop' });
-      this.#restIfUnused();
+      // Nobody is here, and what departed tabs have left cannot be finished any more.
+      this.close();
+      this.#options.idle(this);
       return;
     }
     if (standing === 'among others' || this.#nowMs() < this.#ghostUntilMs) {

@@ -3,7 +3,9 @@ import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
 /**
  * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
  *
- * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
+ * Version skew: both sides name their build; `PORT_PROTOCOL` grows when the other side would not understand. Then the
+ * newer page starts a host of its own, and the older one ends: `kind`, `incarnation` and `protocol` of a welcome and
+ * `kind`, `script` and `build` of a move stay as they are for ever.
  */
 export const PORT_PROTOCOL = 3;
 
@@ -44,6 +46,18 @@ export interface QueueInfo {
   oldestMs: number | undefined;
 }
 
+/**
+ * What a page had not seen acknowledged when it went, or when its client ended: the numbers from `oldest` to before
+ * `next`, the counter of its last attach, and the session of its identity when it had one.
+ */
+export type Leaving = [
+  tabID: string,
+  counter: number,
+  oldest: number,
+  next: number,
+  sessionID?: number | null | undefined,
+];
+
 export type TabToHost =
   /**
    * First on every port. `lock` names a Web Lock that the tab holds as long as it lives. Again, with the same lock, when
@@ -74,12 +88,13 @@ export type TabToHost =
   | { kind: 'up'; link: number; envelope: TabUp }
   /**
    * A call to the durable queue, which is answered. The numbers of a client's calls grow, and it repeats those that were
-   * not answered to every new host.
+   * not answered to every new host. `left` asks what the server has not received of what pages have left, one `Leaving`
+   * an argument: of each how many messages, or `null` when it is too early to tell.
    */
   | {
       kind: 'queue';
       call: number;
-      what: 'send' | 'list' | 'clear';
+      what: 'send' | 'list' | 'clear' | 'left';
       /** Of a message that is to be kept. */
       type: string;
       args: unknown[];

@@ -55,6 +55,11 @@ export class Tabs {
     return this.#tabs.size === 0 && this.#departures.count === 0;
   }
 
+  /** Whether the tab is here, or its departure is under way. */
+  speaksFor(tabID: string): boolean {
+    return this.#ownerOf.has(tabID) || this.#departures.has(tabID);
+  }
+
   /** Copies of the streams of tabs that have gone, and of some that are about to. */
   departed(going: readonly TabPort[]): StreamCopy[] {
     const owners = going.filter((tab) => tab.copy !== undefined && this.#ownerOf.get(tab.copy.tabID) === tab);

@@ -18,6 +18,7 @@ import {
   type QueuedMessage,
   type QueueHead,
 } from './queue-records.ts';
+import { Inquiries } from './inquiries.ts';
 import { QueueStore, type Books } from './queue-store.ts';
 
 const DEFAULT_LIMITS: QueueLimits = { maxCount: 5_000, maxBytes: 5 * 1_048_576 };
@@ -41,6 +42,7 @@ export class Queue implements DurableQueue {
   readonly #limits: QueueLimits;
   readonly #books: QueueStore;
   readonly #calls: { tab: CallingTab; call: QueueCall }[] = [];
+  readonly #inquiries: Inquiries;
   #isWorking = false;
   /** The identity of the last link. */
   #localID: string | undefined;
@@ -61,6 +63,7 @@ export class Queue implements DurableQueue {
     this.#options = options;
     const { platform, address } = options;
     this.#limits = platform.queueLimits ?? DEFAULT_LIMITS;
+    this.#inquiries = new Inquiries(options.isHere);
     this.#books = new QueueStore(platform.keyStore, address);
   }
 
@@ -71,6 +74,10 @@ export class Queue implements DurableQueue {
 
   /** Does what a tab wants, in its turn, and answers. */
   call(tab: CallingTab, call: QueueCall): void {
+    if (call.what === 'left') {
+      this.#inquiries.ask(tab, call);
+      return;
+    }
     this.#calls.push({ tab, call });
     if (!this.#isWorking) void this.#work();
   }
@@ -78,8 +85,9 @@ export class Queue implements DurableQueue {
   /** A link of that identity is up. */
   async linked(
     link: QueueLink,
-    { localID, isStored }: Pick<Identity, 'localID' | 'isStored'>,
+    { localID, isStored, sessionID }: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>,
   ): Promise<void> {
+    this.#inquiries.linked(link, sessionID);
     if (localID !== this.#localID) this.#acknowledged = 0;
     this.#link = link;
     this.#localID = localID;
@@ -112,6 +120,7 @@ export class Queue implements DurableQueue {
 
   unlinked(): void {
     this.#link = undefined;
+    this.#inquiries.unlinked();
   }
 
   /** Resolves when nothing is queued for the identity of the present link. */
@@ -126,9 +135,10 @@ export class Queue implements DurableQueue {
     if (this.#due.length === 0) for (const drained of this.#drains.splice(0)) drained();
   }
 
-  /** Takes what the server says to tab 0. */
-  receive(down: DownEnvelope): void {
-    if (down.kind === 'attached') void this.#attached(down.received);
+  /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */
+  receive(down: Extract<DownEnvelope, { tab: number }>): void {
+    if (down.tab !== TAB) this.#inquiries.receive(down);
+    else if (down.kind === 'attached') void this.#attached(down.received);
     else if (down.kind === 'ack') void this.#free(down.ack);
   }
 
