@@ -42,6 +42,8 @@ export class World {
   #wireCount = 0;
   #nodeRuns = 0;
   #taken = 0;
+  /** When the last messages of pages that have gone were first on their way; `undefined` when there are none. */
+  #lastMessagesMs: number | undefined;
 
   constructor(random: Random, { flushesAtOnce, frameBytes }: WorldProfile, traced: boolean) {
     this.#frameBytes = frameBytes;
@@ -113,7 +115,10 @@ export class World {
   timeStep(): Step | undefined {
     const { nextMs } = this.time;
     if (nextMs === undefined) return undefined;
-    if (nextMs - this.time.nowMs > ARRIVAL_MS && this.browser.hasLastMessages) return undefined;
+    this.#lastMessagesMs = this.browser.hasLastMessages
+      ? (this.#lastMessagesMs ?? this.time.nowMs)
+      : undefined;
+    if (this.#lastMessagesMs !== undefined && nextMs - this.#lastMessagesMs > ARRIVAL_MS) return undefined;
     return this.#clockStep(`${Math.max(0, nextMs - this.time.nowMs)} ms pass`, nextMs);
   }
 
