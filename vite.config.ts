@@ -164,6 +164,7 @@ export default defineConfig(({ command, mode }) => ({
           environment: 'node',
           include: ['e2e/schedules/**/*.test.ts'],
           fileParallelism: false,
+          maxConcurrency: 2,
           testTimeout: 600_000,
         },
       },
