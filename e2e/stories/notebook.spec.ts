@@ -48,7 +48,7 @@ async function tabOf(context: BrowserContext, url: string, how: 'Log in' | 'Sign
 
 async function addNote(page: Page, title: string, text: string): Promise<void> {
   await page.getByRole('button', { name: 'New note' }).click();
-  await expect(titleOf(page)).toBeFocused();
+  await expect(titleOf(page)).toHaveValue('');
   await titleOf(page).fill(title);
   await textOf(page).fill(text);
 }
@@ -317,7 +317,7 @@ test('what a newcomer is shown first leads to both examples', async ({ page, wir
   expect(await axe(page)).toEqual([]);
   await page.getByRole('link', { name: 'Plus one' }).click();
   await expect(page.locator('#session')).toHaveText('No. 1');
-  await page.goBack();
+  await page.goto(wire.url);
   await page.getByRole('link', { name: 'Notebook' }).click();
   await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
 });
