@@ -136,33 +136,36 @@ test('what was written without a server is there once when page, browser and ser
 test('a page that stays open goes on by itself, and what two wrote at once stands side by side', async ({
   browser,
   context,
+  server,
   wire,
 }) => {
   const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
   await addNote(laptop, 'Trip', 'Train');
   await isSaved(laptop);
   const phone = await browser.newContext();
-  const mobile = await tabOf(phone, wire.url, 'Log in', 'ada');
+  // Not by the wire, which is to be cut.
+  const mobile = await tabOf(phone, server.url, 'Log in', 'ada');
   await openNote(mobile, 'Trip');
 
-  wire.mode = 'stall-websockets';
+  wire.mode = 'refuse';
   wire.cut();
   await waitForState(laptop, 'waiting');
   await textOf(laptop).fill('Train of the laptop');
   await expect(statusOf(laptop)).toHaveText(/, 1 change waiting$/);
-  wire.mode = 'pass';
-  await waitForState(mobile, 'active');
   await textOf(mobile).fill('Train of the phone');
   await isSaved(mobile);
+  wire.mode = 'pass';
   await isSaved(laptop);
 
-  // Whichever came second became a note of its own, and whoever wrote it is still in it.
+  // What came second has become a note of its own, and whoever wrote it is still in it.
   await expect(textOf(laptop)).toHaveValue('Train of the laptop');
-  await expect(textOf(mobile)).toHaveValue('Train of the phone');
-  for (const page of [laptop, mobile]) {
-    await expect(titlesOf(page)).toHaveText(['Trip', 'Trip']);
-    await expect(page.locator('#conflict')).toBeVisible();
-  }
+  await expect(laptop.locator('#conflict')).toContainText('both texts are kept');
+  await expect(mobile.locator('#conflict')).toContainText('edited in two places at once');
+  for (const page of [laptop, mobile]) await expect(titlesOf(page)).toHaveText(['Trip', 'Trip']);
+  await textOf(laptop).fill('Train of the laptop, at 7:42');
+  await isSaved(laptop);
+  await mobile.getByRole('link', { name: 'Open the other one' }).click();
+  await expect(textOf(mobile)).toHaveValue('Train of the laptop, at 7:42');
   await laptop.getByRole('link', { name: 'Open the other one' }).click();
   await expect(textOf(laptop)).toHaveValue('Train of the phone');
   await phone.close();
