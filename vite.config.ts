@@ -12,7 +12,7 @@ import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs
 import { INNER_NAMES } from './inner-names.config.ts';
 
 const DIST = 'dist';
-const EXAMPLE = 'examples/plus-one';
+const EXAMPLES = 'examples';
 
 /**
  * What `vite build` makes, in this order. `webgram/` is inlined everywhere.
@@ -26,8 +26,9 @@ const EXAMPLE = 'examples/plus-one';
  * | module | client | dist/browser/client.js, a module |
  * | devices | client/devices.ts | dist/browser/devices.js, a module |
  * | client | client | dist/client.js, and what it loads when it has to |
- * | example | examples/plus-one | dist/examples/plus-one/, the page |
- * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
+ * | examples | examples | dist/examples/index.html, which names them |
+ * | plusOne, accounts | examples/plus-one, examples/accounts | dist/examples/plus-one/, dist/examples/accounts/, the pages |
+ * | server | server, server/cli, examples | dist/server.js, dist/cli.js, dist/examples/server.js and plus-one-server.js |
  *
  * `writeIntegrity` adds dist/browser/integrity.json and copies that it names with a hash: webgram-<hash>.js and
  * client-<hash>.js. Types follow (dist/client.d.ts,
@@ -54,28 +55,15 @@ const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
       },
     },
   },
-  example: {
-    consumer: 'client',
-    build: {
-      ...common(),
-      target: 'es2022',
-      assetsDir: EXAMPLE,
-      assetsInlineLimit: 0,
-      rolldownOptions: {
-        input: `${EXAMPLE}/index.html`,
-        output: {
-          entryFileNames: `${EXAMPLE}/[name]-[hash].js`,
-          chunkFileNames: `${EXAMPLE}/[name]-[hash].js`,
-          assetFileNames: `${EXAMPLE}/[name]-[hash][extname]`,
-        },
-      },
-    },
-  },
+  examples: page(EXAMPLES),
+  plusOne: page(`${EXAMPLES}/plus-one`),
+  accounts: page(`${EXAMPLES}/accounts`),
   // Together, because a handler's AskError must be the class that the server knows.
   server: node({
     server: 'server/index.ts',
     cli: 'server/cli/cli.ts',
-    'examples/plus-one-server': `${EXAMPLE}/server.ts`,
+    'examples/plus-one-server': `${EXAMPLES}/plus-one/server.ts`,
+    'examples/server': `${EXAMPLES}/server.ts`,
   }),
 };
 
@@ -93,9 +81,9 @@ export default defineConfig(({ command, mode }) => ({
   },
   ...(command === 'build' ? { environments: ENVIRONMENTS } : {}),
   experimental: {
-    // The example is served with its own folder as root.
+    // What a page of an example loads lies beside it.
     renderBuiltUrl: (fileName, { hostType }) =>
-      hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
+      hostType === 'html' && fileName.startsWith(`${EXAMPLES}/`) ? `./${path.basename(fileName)}` : undefined,
   },
   plugins: [browserFileNames(), besideOwnFile(), terseHosts(), smallerScripts()],
   builder: {
@@ -207,6 +195,27 @@ function browser(
         input,
         preserveEntrySignatures: 'strict',
         output: { format, entryFileNames, codeSplitting: false },
+      },
+    },
+  };
+}
+
+/** The page of an example: its index.html, and what that loads, in a folder of the same name. */
+function page(folder: string): EnvironmentOptions {
+  return {
+    consumer: 'client',
+    build: {
+      ...common(),
+      target: 'es2022',
+      assetsDir: folder,
+      assetsInlineLimit: 0,
+      rolldownOptions: {
+        input: `${folder}/index.html`,
+        output: {
+          entryFileNames: `${folder}/[name]-[hash].js`,
+          chunkFileNames: `${folder}/[name]-[hash].js`,
+          assetFileNames: `${folder}/[name]-[hash][extname]`,
+        },
       },
     },
   };
