@@ -14,7 +14,9 @@ export interface BrowserFile {
 /** Name of the page script in the folder of built scripts. */
 export const SCRIPT_FILE = 'webgram.js';
 
-const FILE_NAME = /^(webgram|devices|(worker|queue|leader-tab)-[\w-]+)\.js$/;
+/** Files whose names say nothing about their content. */
+const LASTING_NAME = /^(webgram|devices|(accounts|devices)-(define|element))\.js$/;
+const FILE_NAME = /^(webgram|devices|(worker|queue|leader-tab|elements|accounts|devices)-[\w-]+)\.js$/;
 
 /**
  * The built scripts of this package, read when they are asked for and again when they have changed.
@@ -49,6 +51,11 @@ export class BrowserFiles {
       throw error;
     }
   }
+}
+
+/** Whether a name always has the same content, because it is made of it. */
+export function isNamedByContent(name: string): boolean {
+  return !LASTING_NAME.test(name);
 }
 
 /** Beside the built `server.js`; in the sources, where the build puts it. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { SCRIPT_FILE, type BrowserFiles } from './browser-files.ts';
+import { isNamedByContent, SCRIPT_FILE, type BrowserFiles } from './browser-files.ts';
 import { isReading, rawPathOf, respondText } from './respond.ts';
 
 const DISCOVERY_PATH = '/.well-known/webgram.json';
@@ -78,8 +78,7 @@ export class WellKnown {
       respondText(res, 404);
       return;
     }
-    // The name of a worker changes with its content; that of the page script does not.
-    const cache = name === SCRIPT_FILE ? 'no-cache' : 'public, max-age=31536000, immutable';
+    const cache = isNamedByContent(name) ? 'public, max-age=31536000, immutable' : 'no-cache';
     const headers = { ...PUBLIC, 'Cache-Control': cache, ETag: file.etag };
     if (includesTag(req.headers['if-none-match'], file.etag)) {
       res.writeHead(304, headers);
