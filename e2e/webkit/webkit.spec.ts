@@ -109,3 +109,39 @@ test('the identity is kept as a key that cannot be exported', async ({ webkit, w
   });
   expect(stored).toEqual([{ type: 'private', extractable: false, usages: ['sign'] }]);
 });
+
+test('the elements have what they need: the list of devices comes, and the panel opens below its button', async ({
+  webkit,
+  wire,
+}) => {
+  const tab = await openTab(webkit, wire.url);
+  await tab.evaluate(() => {
+    for (const name of ['accounts', 'devices']) {
+      const script = document.createElement('script');
+      script.type = 'module';
+      script.src = `/.well-known/webgram/${name}-define.js`;
+      document.head.append(script);
+      document.querySelector('main')!.append(document.createElement(`webgram-${name}`));
+    }
+  });
+  await expect
+    .poll(() =>
+      tab.evaluate(
+        () => document.querySelector('webgram-devices')!.shadowRoot?.querySelector('li')?.textContent ?? '',
+      ),
+    )
+    .toContain('This device');
+  const [colour, button, panel, isBeside] = await tab.evaluate(() => {
+    const { shadowRoot } = document.querySelector('webgram-accounts')!;
+    const button = shadowRoot!.querySelector<HTMLElement>('#button')!;
+    const panel = shadowRoot!.querySelector<HTMLElement>('#panel')!;
+    button.click();
+    const [above, below] = [button.getBoundingClientRect(), panel.getBoundingClientRect()];
+    const isBeside = below.top >= above.bottom || below.bottom <= above.top;
+    return [getComputedStyle(panel).backgroundColor, above.width, below.width, isBeside] as const;
+  });
+  expect(colour).toMatch(/^rgb\((255, 255, 255|29, 31, 43)\)$/);
+  expect(button).toBeGreaterThanOrEqual(44);
+  expect(panel).toBeGreaterThan(200);
+  expect(isBeside).toBe(true);
+});
