@@ -107,6 +107,7 @@ module.exports = {
     },
     onlyIn('idb-keyval', 'worker'),
     oneFile('idb-keyval', 'worker'),
+    onlyIn('lit', 'client/elements'),
     onlyIn('ws', 'server|client/node'),
     oneFile('ws', 'server'),
     onlyIn('classic-level', 'server/store'),

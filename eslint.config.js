@@ -46,7 +46,7 @@ export default defineConfig(
   },
   {
     // What a tool or the command line loads by its default export.
-    files: ['*.config.ts', 'e2e/*.config.ts', 'examples/*/server.ts'],
+    files: ['*.config.ts', 'e2e/*.config.ts', 'examples/**/server.ts'],
     rules: { 'no-restricted-syntax': 'off' },
   },
   {

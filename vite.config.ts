@@ -12,7 +12,7 @@ import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs
 import { INNER_NAMES } from './inner-names.config.ts';
 
 const DIST = 'dist';
-const EXAMPLE = 'examples/plus-one';
+const EXAMPLES = 'examples';
 
 /**
  * What `vite build` makes, in this order. `webgram/` is inlined everywhere.
@@ -25,13 +25,15 @@ const EXAMPLE = 'examples/plus-one';
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
  * | module | client | dist/browser/client.js, a module |
  * | devices | client/devices.ts | dist/browser/devices.js, a module |
+ * | elements | client/elements | dist/browser/{accounts,devices}-{element,define}.js, modules, and what they share |
  * | client | client | dist/client.js, and what it loads when it has to |
- * | example | examples/plus-one | dist/examples/plus-one/, the page |
- * | server | server, server/cli, examples/plus-one | dist/server.js, dist/cli.js, dist/examples/plus-one-server.js |
+ * | examples | examples | dist/examples/index.html, which names them |
+ * | plusOne, accounts | examples/plus-one, examples/accounts | dist/examples/plus-one/, dist/examples/accounts/, the pages |
+ * | server | server, server/cli, examples | dist/server.js, dist/cli.js, dist/examples/server.js and plus-one-server.js |
  *
  * `writeIntegrity` adds dist/browser/integrity.json and copies that it names with a hash: webgram-<hash>.js and
- * client-<hash>.js. Types follow (dist/client.d.ts,
- * dist/devices.d.ts, dist/server.d.ts), but not in `--mode development`.
+ * client-<hash>.js. Types follow (dist/client.d.ts, dist/devices.d.ts, dist/elements/*.d.ts, dist/server.d.ts), but not in
+ * `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   queue: browser({ queue: 'worker/host/later.ts' }, 'browser/[name]-[hash].js', 'es'),
@@ -40,6 +42,7 @@ const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
   module: browser({ client: 'client/index.ts' }, 'browser/[name].js', 'es'),
   devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
+  elements: elements(),
   client: {
     consumer: 'client',
     build: {
@@ -54,28 +57,15 @@ const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
       },
     },
   },
-  example: {
-    consumer: 'client',
-    build: {
-      ...common(),
-      target: 'es2022',
-      assetsDir: EXAMPLE,
-      assetsInlineLimit: 0,
-      rolldownOptions: {
-        input: `${EXAMPLE}/index.html`,
-        output: {
-          entryFileNames: `${EXAMPLE}/[name]-[hash].js`,
-          chunkFileNames: `${EXAMPLE}/[name]-[hash].js`,
-          assetFileNames: `${EXAMPLE}/[name]-[hash][extname]`,
-        },
-      },
-    },
-  },
+  examples: page(EXAMPLES),
+  plusOne: page(`${EXAMPLES}/plus-one`),
+  accounts: page(`${EXAMPLES}/accounts`),
   // Together, because a handler's AskError must be the class that the server knows.
   server: node({
     server: 'server/index.ts',
     cli: 'server/cli/cli.ts',
-    'examples/plus-one-server': `${EXAMPLE}/server.ts`,
+    'examples/plus-one-server': `${EXAMPLES}/plus-one/server.ts`,
+    'examples/server': `${EXAMPLES}/server.ts`,
   }),
 };
 
@@ -88,14 +78,18 @@ export default defineConfig(({ command, mode }) => ({
     alias: [
       { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
       { find: /^webgram-sessions\/devices$/, replacement: path.resolve('client/devices.ts') },
+      {
+        find: /^webgram-sessions\/elements\/([\w-]+)$/,
+        replacement: path.resolve('client/elements/$1.ts'),
+      },
       { find: /^webgram-sessions\/server$/, replacement: path.resolve('server/index.ts') },
     ],
   },
   ...(command === 'build' ? { environments: ENVIRONMENTS } : {}),
   experimental: {
-    // The example is served with its own folder as root.
+    // What a page of an example loads lies beside it.
     renderBuiltUrl: (fileName, { hostType }) =>
-      hostType === 'html' && fileName.startsWith(`${EXAMPLE}/`) ? `./${path.basename(fileName)}` : undefined,
+      hostType === 'html' && fileName.startsWith(`${EXAMPLES}/`) ? `./${path.basename(fileName)}` : undefined,
   },
   plugins: [browserFileNames(), besideOwnFile(), terseHosts(), smallerScripts()],
   builder: {
@@ -121,7 +115,7 @@ export default defineConfig(({ command, mode }) => ({
         extends: true,
         define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
         // Found on the way, it would reload the page in the middle of a test.
-        optimizeDeps: { include: ['idb-keyval', 'cborg'] },
+        optimizeDeps: { include: ['idb-keyval', 'cborg', 'lit', 'lit/directives/repeat.js', 'axe-core'] },
         test: {
           name: 'browser',
           include: ['{webgram,worker,client,e2e/protocol}/**/*.browser.test.ts'],
@@ -164,6 +158,7 @@ export default defineConfig(({ command, mode }) => ({
           environment: 'node',
           include: ['e2e/schedules/**/*.test.ts'],
           fileParallelism: false,
+          maxConcurrency: 2,
           testTimeout: 600_000,
         },
       },
@@ -206,6 +201,69 @@ function browser(
         input,
         preserveEntrySignatures: 'strict',
         output: { format, entryFileNames, codeSplitting: false },
+      },
+    },
+  };
+}
+
+/** The page of an example: its index.html, and what that loads, in a folder of the same name. */
+function page(folder: string): EnvironmentOptions {
+  return {
+    consumer: 'client',
+    build: {
+      ...common(),
+      target: 'es2022',
+      assetsDir: folder,
+      assetsInlineLimit: 0,
+      rolldownOptions: {
+        input: `${folder}/index.html`,
+        output: {
+          entryFileNames: `${folder}/[name]-[hash].js`,
+          chunkFileNames: `${folder}/[name]-[hash].js`,
+          assetFileNames: `${folder}/[name]-[hash][extname]`,
+        },
+      },
+    },
+  };
+}
+
+/**
+ * Modules whose names stay, and which hold next to nothing: what they import is named by its content, so that browsers
+ * keep it until it changes. Lit is in a file of its own for both elements, and in its own production mode.
+ */
+function elements(): EnvironmentOptions {
+  return {
+    consumer: 'client',
+    resolve: { conditions: ['module', 'browser', 'default'] },
+    build: {
+      ...common(),
+      target: 'es2022',
+      sourcemap: 'hidden',
+      rolldownOptions: {
+        input: {
+          'accounts-define': 'client/elements/accounts-define.ts',
+          'accounts-element': 'client/elements/accounts.ts',
+          'devices-define': 'client/elements/devices-define.ts',
+          'devices-element': 'client/elements/devices.ts',
+        },
+        preserveEntrySignatures: 'strict',
+        output: {
+          format: 'es',
+          entryFileNames: 'browser/[name].js',
+          chunkFileNames: 'browser/[name]-[hash].js',
+          codeSplitting: {
+            // A group takes what its files import, but for what an earlier one has taken.
+            groups: [
+              {
+                name: 'elements',
+                test: /\/(node_modules|client\/elements\/(base-\w+|icons|labels)[.]ts)/,
+                priority: 2,
+              },
+              { name: 'accounts', test: /\/client\/elements\/accounts[.]ts$/, priority: 1 },
+              { name: 'devices', test: /\/client\/elements\/devices[.]ts$/, priority: 1 },
+            ],
+          },
+        },
       },
     },
   };
@@ -356,6 +414,10 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
     const entries = [
       ['client', 'index'],
       ['client', 'devices'],
+      ['client', 'elements/accounts'],
+      ['client', 'elements/accounts-define'],
+      ['client', 'elements/devices'],
+      ['client', 'elements/devices-define'],
       ['server', 'index'],
     ] as const;
     await Promise.all(entries.map(([folder, entry]) => bundleTypes(folder, entry)));

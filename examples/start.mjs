@@ -1,18 +1,19 @@
 // @ts-check
-// `npm start`: builds when dist/ is missing or older than the sources, then serves the plus-one example.
+// `npm start`: builds when dist/ is missing or older than the sources, then serves the examples.
 // Flags go to the command line: `npm start -- --port 8080 --db /tmp/sessions`.
 // With `--watch` (`npm run dev`) it builds and starts again whenever a source changes.
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const FOLDERS = ['webgram', 'worker', 'client', 'server', 'examples'];
 const FILES = ['package.json', 'package-lock.json', 'tsconfig.json', 'vite.config.ts'];
 /** The last script that the build writes. */
-const LAST_BUILT = 'dist/examples/plus-one-server.js';
-const SOURCE_FILE = /[.](ts|html|css|json)$/;
+const LAST_BUILT = 'dist/examples/server.js';
+const SOURCE_FILE = /[.](ts|html|css|svg|json)$/;
 const TEST_FILE = /[.](test|test-d)[.]ts$/;
 
 const args = process.argv.slice(2).filter((arg) => arg !== '--watch');
@@ -35,8 +36,15 @@ start();
 if (watching) watchSources();
 
 function start() {
-  const cli = ['dist/cli.js', 'serve', LAST_BUILT, '--root', 'dist/examples/plus-one', ...args];
-  const child = spawn(process.execPath, cli, { cwd: ROOT, stdio: 'inherit' });
+  const cli = ['dist/cli.js', 'serve', LAST_BUILT, '--root', 'dist/examples', ...args];
+  // The notebook keeps its own rows beside the sessions.
+  const { db = process.env['DB'] } = parseArgs({
+    args,
+    options: { db: { type: 'string' } },
+    strict: false,
+  }).values;
+  const env = { ...process.env, ...(typeof db === 'string' ? { DB: db } : {}) };
+  const child = spawn(process.execPath, cli, { cwd: ROOT, stdio: 'inherit', env });
   server = child;
   child.once('exit', (code, signal) => {
     if (server !== child) return;

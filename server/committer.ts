@@ -191,6 +191,7 @@ export class Committer {
       stream.isStored = true;
       // It is kept for so long after this, not after its attach: that may have been long ago.
       if (stream.isAttached) stream.seenMs = this.#context.clock();
+      stream.rowMs = stream.seenMs;
       rows.set(stream.tabID, stream.toRow());
     }
     return rows;

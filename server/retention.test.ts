@@ -197,3 +197,53 @@ describe('a committed stream', () => {
     expect(calls.filter(([name]) => name === 'keep')).toEqual([['keep', 1]]);
   });
 });
+
+describe('a tab that is there all the time', () => {
+  const retention = { streamRetentionMs: 800_000 };
+
+  /** Twice the retention, in which nothing is said. @returns What the tab has heard last of the server's time. */
+  async function idle({ link }: TestTab): Promise<number> {
+    let seenMs = nowMs;
+    for (let waited = 0; waited < 2 * retention.streamRetentionMs; waited += 100_000) {
+      nowMs += 100_000;
+      sweep();
+      const ack = await link.next('ack');
+      seenMs = ack.timeMs;
+    }
+    return seenMs;
+  }
+
+  test('is remembered after a restart, with what it has handled', async () => {
+    await start(retention);
+    const tab = await scene.tab(identity);
+    await tab.ask('keep', 1);
+    const seenMs = await idle(tab);
+    expect(seenMs).toBe(nowMs);
+    await restart(retention);
+    const { tab: back, outcome } = await again(tab, seenMs, 1);
+    expect(outcome).toEqual(RESUMED);
+    back.link.send(back.askEnvelope('keep', 1));
+    await back.ask('note', 2);
+    expect(calls.filter(([name]) => name === 'keep')).toEqual([['keep', 1]]);
+  });
+
+  test('is taken up after a restart when nothing was committed of it', async () => {
+    await start(retention);
+    const tab = await scene.tab(identity);
+    const seenMs = await idle(tab);
+    await restart(retention);
+    expect((await again(tab, seenMs)).outcome).toEqual(RESUMED);
+  });
+
+  test('costs no write before an eighth of the retention', async () => {
+    await start(retention);
+    const tab = await scene.tab(identity);
+    nowMs += 99_999;
+    sweep();
+    await tab.ask('note', 1);
+    nowMs += 1;
+    sweep();
+    const { com } = await tab.link.next('ack');
+    expect(com).toEqual([live().life, 1]);
+  });
+});

@@ -95,6 +95,8 @@ export class SessionStream {
   hasEnded: boolean;
   /** Server time of the last moment at which it was attached. */
   seenMs: number;
+  /** What its row says of that; while there is no row, when the stream began. */
+  rowMs: number;
   /** Messages that were taken and wait for their handlers. */
   queued = 0;
   /** Handlers of its messages that are under way, and what waits for the end of concurrent ones. */
@@ -128,7 +130,7 @@ export class SessionStream {
     this.inbox = new Inbox(row);
     this.counter = row?.counter ?? 0;
     this.hasEnded = row?.ended ?? isQueue;
-    this.seenMs = row?.seenMs ?? 0;
+    this.seenMs = this.rowMs = row?.seenMs ?? 0;
     this.isStored = row !== undefined;
     this.#releasedAck = this.inbox.handled;
     for (const [life, n, kind, asked, data, isForOne] of row?.downs ?? []) {

@@ -14,6 +14,8 @@ import { SessionStream, type Sent } from './session-stream.ts';
 
 /** Tab number of an identity's durable queue. */
 const QUEUE = 0;
+/** A tab that is there gets a new row after this part of the retention. */
+const RENEWED_AFTER = 1 / 8;
 
 export interface SessionTabsOptions<A extends AppShape> {
   life: number;
@@ -144,6 +146,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
     if (stream === undefined) {
       stream = new SessionStream(tabID, context.limits, undefined, isQueue);
       stream.begin(oldest, life, received);
+      stream.rowMs = context.clock();
       this.#streams.set(tabID, stream);
     }
     this.#byNumber.set(tab, stream);
@@ -329,6 +332,7 @@ export class SessionTabs<A extends AppShape = AnyApp> {
 
   /** Lets go of tabs that went without a word, and of streams that nobody will ask for. */
   sweep(nowMs: number): void {
+    this.#renewRows(nowMs);
     const { streamGraceMs, streamRetentionMs } = this.#options.context.retention;
     const queue = this.#newestQueue();
     for (const stream of this.#streams.values()) {
@@ -346,5 +350,21 @@ export class SessionTabs<A extends AppShape = AnyApp> {
       this.#orphaned.delete(stream);
       if (stream.isStored) this.#options.committer.forget(stream.tabID);
     }
+  }
+
+  /**
+   * Commits the streams of tabs that are there and have long had nothing to commit: the retention begins when a tab
+   * goes, and whoever loads the session next, or the tab itself, must not take it for one that went long ago.
+   */
+  #renewRows(nowMs: number): void {
+    const { context, committer, commitSoon } = this.#options;
+    const renewedMs = nowMs - context.retention.streamRetentionMs * RENEWED_AFTER;
+    const old = [...this.#streams.values()].filter(
+      ({ isAttached, isQueue, rowMs }) => isAttached && !isQueue && rowMs <= renewedMs,
+    );
+    if (old.length === 0) return;
+    for (const stream of old) stream.isDirty = true;
+    committer.wantWithoutData();
+    commitSoon();
   }
 }

@@ -6,11 +6,18 @@ import { describe, expect, test } from 'vitest';
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const scripts = readdirSync(BROWSER).filter((name) => name.endsWith('.js'));
 
-test('the build makes one page script and the same as a module, one worker, what they load when they have to, and a module for devices', () => {
+test('the build makes one page script and the same as a module, one worker, what they load when they have to, and modules', () => {
   expect(scripts.map((name) => name.replace(/-[\w-]{8}\./, '-<hash>.')).sort()).toEqual([
+    'accounts-<hash>.js',
+    'accounts-define.js',
+    'accounts-element.js',
     'client-<hash>.js',
     'client.js',
+    'devices-<hash>.js',
+    'devices-define.js',
+    'devices-element.js',
     'devices.js',
+    'elements-<hash>.js',
     'leader-tab-<hash>.js',
     'queue-<hash>.js',
     'webgram-<hash>.js',
@@ -62,6 +69,11 @@ test('the page script has every public name of a client', async () => {
   expect(names).toContain('drained');
   const code = readFileSync(new URL('webgram.js', BROWSER), 'utf8');
   expect(names.filter((name) => !new RegExp(`(?<![\\w.])${name}[=(]`).test(code))).toEqual([]);
+});
+
+test.each(['webgram.js', '../client.js'])('%s has nothing of the elements', (name) => {
+  const code = readFileSync(new URL(name, BROWSER), 'utf8');
+  expect(/customElements|accounts-|elements-/.test(code)).toBe(false);
 });
 
 test.each(scripts.filter((name) => /^(webgram|worker)/.test(name)))(

@@ -9,7 +9,23 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DIST = path.join(ROOT, 'dist');
 const TSC = path.join(ROOT, 'node_modules/typescript/bin/tsc');
 
-describe.each(['client.d.ts', 'devices.d.ts', 'server.d.ts'])('dist/%s', (name) => {
+const NAMES = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  name.endsWith('.d.ts'),
+);
+
+test('every entry has types', () => {
+  expect(NAMES.sort()).toEqual([
+    'client.d.ts',
+    'devices.d.ts',
+    'elements/accounts-define.d.ts',
+    'elements/accounts.d.ts',
+    'elements/devices-define.d.ts',
+    'elements/devices.d.ts',
+    'server.d.ts',
+  ]);
+});
+
+describe.each(NAMES)('dist/%s', (name) => {
   const types = readFileSync(path.join(DIST, name), 'utf8');
 
   test('imports no package: whoever installs ours has all the types', () => {
@@ -23,6 +39,27 @@ describe.each(['client.d.ts', 'devices.d.ts', 'server.d.ts'])('dist/%s', (name) 
 /** Modules of Node that inferred types name without the prefix. */
 const NODE_MODULES = new Set(['buffer', 'events', 'http', 'https', 'net', 'stream', 'url']);
 
+/** What a page with a bundler writes: its client is one of its own application. */
+const ELEMENTS = `
+import { Client } from 'webgram-sessions';
+import 'webgram-sessions/elements/accounts-define';
+import 'webgram-sessions/elements/devices-define';
+import { AccountsElement } from 'webgram-sessions/elements/accounts';
+import { DevicesElement } from 'webgram-sessions/elements/devices';
+
+interface App { server: { incr(x: number): number }; page: object; data: object }
+const client = new Client<App>();
+for (const element of [document.createElement('webgram-accounts'), new AccountsElement()]) {
+  element.client = client;
+  element.labels = { add: 'Konto' };
+  element.addEventListener('webgram-add', ({ detail }) => detail.identity.id.length);
+}
+for (const element of [document.createElement('webgram-devices'), new DevicesElement()]) {
+  element.client = client;
+  element.addEventListener('webgram-step-up', (event) => event.respondWith('secret'));
+}
+`;
+
 describe('a program that has only the published files', () => {
   let folder: string;
 
@@ -31,11 +68,12 @@ describe('a program that has only the published files', () => {
     const installed = path.join(folder, 'node_modules/webgram-sessions');
     mkdirSync(installed, { recursive: true });
     cpSync(path.join(ROOT, 'package.json'), path.join(installed, 'package.json'));
-    for (const name of readdirSync(DIST).filter((name) => name.endsWith('.d.ts'))) {
+    for (const name of NAMES) {
       cpSync(path.join(DIST, name), path.join(installed, 'dist', name));
     }
     writeFileSync(path.join(folder, 'package.json'), '{ "type": "module" }');
     writeFileSync(path.join(folder, 'page.ts'), `export { Client } from 'webgram-sessions';\n`);
+    writeFileSync(path.join(folder, 'elements.ts'), ELEMENTS);
     writeFileSync(path.join(folder, 'node.ts'), `export { Server } from 'webgram-sessions/server';\n`);
   });
 
@@ -45,6 +83,7 @@ describe('a program that has only the published files', () => {
 
   test.each([
     ['page', 'bundler', ['es2022', 'dom'], []],
+    ['elements', 'bundler', ['es2022', 'dom'], []],
     ['node', 'nodenext', ['es2022'], ['node']],
   ])('%s.ts compiles with moduleResolution %s, libraries checked', (file, moduleResolution, lib, types) => {
     writeFileSync(

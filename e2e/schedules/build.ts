@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'vite';
 import type { Plugin } from 'vite';
+import { bundleForNode } from '../../server/testing/bundle.ts';
+import type { Bundle } from '../../server/testing/bundle.ts';
 import type { Mutant } from './mutants.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const OUT = path.join(ROOT, 'node_modules/.cache/schedules');
 /** Where the code under test is. */
 const FOLDERS = ['webgram', 'worker/host', 'client', 'server'];
 
@@ -14,44 +14,23 @@ const FOLDERS = ['webgram', 'worker/host', 'client', 'server'];
  * Builds the worker that runs schedules, with one change to the product.
  *
  * @param mutant `undefined` for the product as it is.
- * @returns The built file.
  * @throws when the change no longer fits: its text must be found exactly once in the product.
  */
-export async function buildWorker(mutant?: Mutant): Promise<string> {
-  const outDir = path.join(OUT, mutant === undefined ? 'product' : mutant.name.replaceAll(/\W+/g, '-'));
-  await build({
-    configFile: false,
-    root: ROOT,
-    logLevel: 'error',
-    define: { __WEBGRAM_WORKER_FILE__: '"worker-test.js"' },
-    plugins: mutant === undefined ? [] : [change(mutant)],
-    ssr: { noExternal: ['webgram', 'cborg'] },
-    build: {
-      ssr: 'e2e/schedules/worker.ts',
-      outDir,
-      emptyOutDir: true,
-      target: 'node20',
-      minify: false,
-      sourcemap: 'inline',
-      rolldownOptions: { output: { entryFileNames: 'worker.mjs' } },
-    },
-  });
-  return path.join(outDir, 'worker.mjs');
+export function buildWorker(mutant?: Mutant): Promise<Bundle> {
+  return bundleForNode('e2e/schedules/worker.ts', mutant === undefined ? [] : [change(mutant)]);
 }
 
 function change({ name, changes }: Mutant): Plugin {
-  const byFile = new Map<string, string>();
+  const before = productTexts();
+  const after = new Map<string, string>();
   for (const { from, to } of changes) {
-    const holders = productFiles().filter((file) =>
-      (byFile.get(file) ?? readFileSync(file, 'utf8')).includes(from),
-    );
-    const [file] = holders;
-    const text = file === undefined ? '' : (byFile.get(file) ?? readFileSync(file, 'utf8'));
+    const texts = [...before].map(([file, text]) => [file, after.get(file) ?? text] as const);
+    const holders = texts.filter(([, text]) => text.includes(from));
+    const [[file, text] = ['', '']] = holders;
     const times = holders.length === 1 ? text.split(from).length - 1 : holders.length;
-    if (file === undefined || times !== 1)
-      throw new Error(`the mutant '${name}' must fit once, it fits ${times} times: ${from}`);
+    if (times !== 1) throw new Error(`the mutant '${name}' must fit once, it fits ${times} times: ${from}`);
     // A function, because $ means something in a text.
-    byFile.set(
+    after.set(
       file,
       text.replace(from, () => to),
     );
@@ -60,15 +39,18 @@ function change({ name, changes }: Mutant): Plugin {
     name: 'schedules:mutant',
     enforce: 'pre',
     load(id) {
-      return byFile.get(path.normalize(id));
+      return after.get(path.normalize(id));
     },
   };
 }
 
-function productFiles(): string[] {
-  return FOLDERS.flatMap((folder) =>
+let texts: ReadonlyMap<string, string> | undefined;
+
+/** The product, by file. */
+function productTexts(): ReadonlyMap<string, string> {
+  const files = (folder: string): string[] =>
     readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts') && !/\.(test|test-d|make)\.ts$|testing\//.test(file))
-      .map((file) => path.join(ROOT, folder, file)),
-  );
+      .map((file) => path.join(ROOT, folder, file));
+  return (texts ??= new Map(FOLDERS.flatMap(files).map((file) => [file, readFileSync(file, 'utf8')])));
 }

@@ -215,13 +215,15 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     profile: {
       nodes: 2,
+      tabs: 1,
+      messages: 6,
       kinds: ['save', 'fire'],
-      faults: ['cut', 'half-open', 'pause node'],
-      faultRate: 0.15,
+      faults: ['cut'],
+      faultRate: 0.04,
       timeRate: 0.05,
-      outsideRate: 0.1,
+      outsideRate: 0.3,
       storeDelay: 0.8,
-      steps: 160,
+      steps: 300,
     },
   },
   {
@@ -242,6 +244,22 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     profile: { faults: ['cut', 'half-open', 'freeze tab', 'crash node', 'sleep'], faultRate: 0.08 },
+  },
+  {
+    name: 'lets the stream of a tab grow old while the tab is there',
+    changes: [{ from: 'this.#renewRows(nowMs);', to: '' }],
+    // Nothing but time passes, and now and then the other node has the link.
+    profile: {
+      nodes: 2,
+      tabs: 1,
+      messages: 1,
+      kinds: ['fire'],
+      faults: ['cut'],
+      faultRate: 0.005,
+      timeRate: 0,
+      outsideRate: 0,
+      steps: 1_500,
+    },
   },
   {
     name: 'takes up a stream that has ended',

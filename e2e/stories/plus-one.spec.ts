@@ -1,11 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type { Page } from '@playwright/test';
-import type { AxeResults } from 'axe-core';
+import { axe, widthsOf } from '../kit/axe.ts';
 import { addOne, enterNumber } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 test('shows everything that the session is', async ({ context, wire, host }) => {
   const page = await openTab(context, wire.url);
@@ -95,25 +90,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
     for (const width of [1280, 320]) {
       await page.setViewportSize({ width, height: 800 });
       expect(await axe(page)).toEqual([]);
-      const { scrollWidth, clientWidth } = await page.evaluate(() => {
-        const { scrollWidth, clientWidth } = document.documentElement;
-        return { scrollWidth, clientWidth };
-      });
+      const { scrollWidth, clientWidth } = await widthsOf(page);
       expect(scrollWidth).toBe(clientWidth);
     }
     wire.mode = 'refuse';
     wire.cut();
     await expect(page.locator('#countdown')).toHaveText(/again in/);
     expect(await axe(page)).toEqual([]);
-  });
-}
-
-/** @returns What violates WCAG 2.2 AA or axe's best practices, with where. */
-async function axe(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run(): Promise<AxeResults> } };
-    const { violations } = await axe.run();
-    return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${String(target)}`));
   });
 }

@@ -134,3 +134,39 @@ test.describe('the script tag', () => {
     expect(await ask(tab, 'count')).toBe(1);
   });
 });
+
+test('the elements have what they need: the list of devices comes, and the panel opens below its button', async ({
+  webkit,
+  wire,
+}) => {
+  const tab = await openTab(webkit, wire.url);
+  await tab.evaluate(() => {
+    for (const name of ['accounts', 'devices']) {
+      const script = document.createElement('script');
+      script.type = 'module';
+      script.src = `/.well-known/webgram/${name}-define.js`;
+      document.head.append(script);
+      document.querySelector('main')!.append(document.createElement(`webgram-${name}`));
+    }
+  });
+  await expect
+    .poll(() =>
+      tab.evaluate(
+        () => document.querySelector('webgram-devices')!.shadowRoot?.querySelector('li')?.textContent ?? '',
+      ),
+    )
+    .toContain('This device');
+  const [colour, button, panel, isBeside] = await tab.evaluate(() => {
+    const { shadowRoot } = document.querySelector('webgram-accounts')!;
+    const button = shadowRoot!.querySelector<HTMLElement>('#button')!;
+    const panel = shadowRoot!.querySelector<HTMLElement>('#panel')!;
+    button.click();
+    const [above, below] = [button.getBoundingClientRect(), panel.getBoundingClientRect()];
+    const isBeside = below.top >= above.bottom || below.bottom <= above.top;
+    return [getComputedStyle(panel).backgroundColor, above.width, below.width, isBeside] as const;
+  });
+  expect(colour).toMatch(/^rgb\((255, 255, 255|29, 31, 43)\)$/);
+  expect(button).toBeGreaterThanOrEqual(44);
+  expect(panel).toBeGreaterThan(200);
+  expect(isBeside).toBe(true);
+});

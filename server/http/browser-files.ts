@@ -17,8 +17,8 @@ export interface BrowserFile {
 export const SCRIPT_FILE = 'webgram.js';
 
 /** What keeps its name when it changes. The first two are there under names with a hash as well. */
-const STABLE_NAME = /^(webgram|client|devices)\.js$/;
-const HASHED_NAME = /^(webgram|client|worker|queue|leader-tab)-[\w-]+\.js$/;
+const STABLE_NAME = /^(webgram|client|devices|identities|(accounts|devices)-(define|element))\.js$/;
+const HASHED_NAME = /^(webgram|client|worker|queue|leader-tab|elements|accounts|devices)-[\w-]+\.js$/;
 
 /**
  * The built scripts of this package, read when they are asked for and again when they have changed.
@@ -36,8 +36,8 @@ export class BrowserFiles {
 
   /** @returns `undefined` when there is no such file. */
   async read(name: string): Promise<BrowserFile | undefined> {
-    const isImmutable = HASHED_NAME.test(name);
-    if (!isImmutable && !STABLE_NAME.test(name)) return undefined;
+    const isStable = STABLE_NAME.test(name);
+    if (!isStable && !HASHED_NAME.test(name)) return undefined;
     const file = path.join(this.#folder, name);
     try {
       const { mtimeMs, size } = await stat(file);
@@ -46,7 +46,7 @@ export class BrowserFiles {
       if (cached?.version === version) return cached;
       const body = await readFile(file);
       const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
-      const read = { body, etag, isImmutable, version };
+      const read = { body, etag, isImmutable: !isStable, version };
       this.#cache.set(name, read);
       return read;
     } catch (error) {

@@ -162,6 +162,19 @@ describe('the files that pages load', () => {
     expect([second.status, second.text]).toEqual([304, '']);
   });
 
+  test.each([
+    ['webgram.js', 'no-cache'],
+    ['devices.js', 'no-cache'],
+    ['accounts-define.js', 'no-cache'],
+    ['devices-element.js', 'no-cache'],
+    ['accounts-B7Dtqy8F.js', 'public, max-age=31536000, immutable'],
+    ['elements-79YGq914.js', 'public, max-age=31536000, immutable'],
+  ])('%s is kept as %s', async (name, cache) => {
+    await writeFile(path.join(browserFolder, name), SCRIPT);
+    const { status, headers } = await get(`/.well-known/webgram/${name}`);
+    expect([status, headers['cache-control']]).toEqual([200, cache]);
+  });
+
   test('a page script that has changed is served anew', async () => {
     const first = await get('/.well-known/webgram/webgram.js');
     await writeFile(path.join(browserFolder, 'webgram.js'), 'changed!');

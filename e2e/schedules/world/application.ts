@@ -48,16 +48,15 @@ export class Application {
   }
 
   /** Handlers that can go on. */
-  steps(): Step[] {
-    if (!this.#node.isAlive || this.#node.isFrozen) return [];
-    return this.#waiting.map((one) => ({
-      actor: this.#node,
-      what: `goes on with ${one.what}`,
-      run: () => {
+  addSteps(steps: Step[]): void {
+    if (!this.#node.isAlive || this.#node.isFrozen) return;
+    for (const one of this.#waiting) {
+      const run = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== one);
         one.goOn();
-      },
-    }));
+      };
+      steps.push({ actor: this.#node, what: `goes on with ${one.what}`, run });
+    }
   }
 
   /** Sends to a tab outside of any handler: it is kept in memory only. */

@@ -63,13 +63,8 @@ export class Browser implements HostStorage {
     );
   }
 
-  /** Everything that was posted has arrived. */
-  get isQuiet(): boolean {
-    return this.#ports.every(({ owner, queue }) => !owner.isAlive || queue.length === 0);
-  }
-
-  steps(): Step[] {
-    const steps = this.locks.steps();
+  addSteps(steps: Step[]): void {
+    this.locks.addSteps(steps);
     for (const search of this.#searches) {
       if (!search.tab.isAlive) continue;
       const { host } = this;
@@ -87,18 +82,18 @@ export class Browser implements HostStorage {
         },
       });
     }
-    this.#ports = this.#ports.filter(({ owner, isOpen }) => owner.isAlive && isOpen);
-    const before = new Set<Actor>();
+    const isUsed = ({ owner, isOpen }: Port): boolean => owner.isAlive && isOpen;
+    if (!this.#ports.every(isUsed)) this.#ports = this.#ports.filter(isUsed);
+    const before: Actor[] = [];
     for (const port of this.#ports) {
       // What a tab has posted over an older port arrives first.
-      if (before.has(port.other.owner)) continue;
-      if (port.queue.length > 0) before.add(port.other.owner);
+      if (port.queue.length === 0 || before.includes(port.other.owner)) continue;
+      before.push(port.other.owner);
       const step = port.step();
       if (step !== undefined) steps.push(step);
     }
-    for (const host of this.hosts) steps.push(...host.steps());
-    for (const tab of this.tabs) steps.push(...tab.steps());
-    return steps;
+    for (const host of this.hosts) host.addSteps(steps);
+    for (const tab of this.tabs) tab.addSteps(steps);
   }
 
   #found(host: Host, search: Search): void {

@@ -174,7 +174,7 @@ export class ExhaustiveSearch {
     taken.push(nameOf(step));
     this.#histories.set(step.actor.name, this.#after(step));
     await world.take(step);
-    if (world.nodes.every(({ isAlive }) => !isAlive)) await world.startNode(0);
+    if (world.nodes.every(({ isAlive }) => !isAlive)) await world.take(world.nodeStart(0));
   }
 
   /** What its actor has done and learned, with this step. */

@@ -1,4 +1,4 @@
-import type { Actor } from './actor.ts';
+import type { Actor, Step } from './actor.ts';
 
 /** Where the clock of every schedule begins, in ms since 1970. */
 export const START_MS = 1_700_000_000_000;
@@ -43,7 +43,7 @@ export class FakeTime {
   }
 
   /** For each actor that runs, its timer that is due first, if it is due by now. */
-  due(): Timer[] {
+  addSteps(steps: Step[]): void {
     const first: Timer[] = [];
     for (const timer of this.#live()) {
       if (timer.dueMs > this.nowMs || timer.owner.isFrozen) continue;
@@ -51,10 +51,15 @@ export class FakeTime {
       if (at < 0) first.push(timer);
       else if (timer.dueMs < first[at]!.dueMs) first[at] = timer;
     }
-    return first;
+    for (const timer of first) {
+      const run = (): void => {
+        this.#fire(timer);
+      };
+      steps.push({ actor: timer.owner, what: 'is told the time', content: () => String(timer.n), run });
+    }
   }
 
-  fire(timer: Timer): void {
+  #fire(timer: Timer): void {
     if (timer.everyMs === undefined) timer.isSet = false;
     else timer.dueMs = this.nowMs + timer.everyMs;
     timer.callback();
@@ -69,8 +74,9 @@ export class FakeTime {
     return nextMs;
   }
 
-  #live(): Timer[] {
-    this.#timers = this.#timers.filter(({ isSet, owner }) => isSet && owner.isAlive);
+  #live(): readonly Timer[] {
+    const isLive = ({ isSet, owner }: Timer): boolean => isSet && owner.isAlive;
+    if (!this.#timers.every(isLive)) this.#timers = this.#timers.filter(isLive);
     return this.#timers;
   }
 }

@@ -77,9 +77,8 @@ export class Host implements Actor {
     browser.locks.hold(this.hub.incarnation, this);
   }
 
-  steps(): Step[] {
-    if (!this.isAlive || this.isFrozen) return [];
-    const steps: Step[] = [];
+  addSteps(steps: Step[]): void {
+    if (!this.isAlive || this.isFrozen) return;
     const [flush] = this.#flushes;
     if (flush !== undefined) {
       const run = (): void => {
@@ -94,7 +93,6 @@ export class Host implements Actor {
       };
       steps.push({ actor: this, what: 'loses the storage', run });
     }
-    return steps;
   }
 
   get #isOld(): boolean {

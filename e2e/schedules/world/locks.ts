@@ -32,8 +32,7 @@ export class Locks {
     };
   }
 
-  steps(): Step[] {
-    const steps: Step[] = [];
+  addSteps(steps: Step[]): void {
     for (const watch of this.#watches) {
       const { lock, watcher, gone } = watch;
       if (!watcher.isAlive || watcher.isFrozen || this.isHeld(lock)) continue;
@@ -43,6 +42,5 @@ export class Locks {
       };
       steps.push({ actor: watcher, what: `gets the lock ${lock}`, run });
     }
-    return steps;
   }
 }

@@ -74,8 +74,7 @@ export class NodeStores implements Actor {
     return this.#operations.length === 0;
   }
 
-  steps(): Step[] {
-    const steps: Step[] = [];
+  addSteps(steps: Step[]): void {
     for (const operation of this.#operations) {
       const { name, node, outcome } = operation;
       if (outcome === undefined) {
@@ -94,7 +93,6 @@ export class NodeStores implements Actor {
         steps.push({ actor: node, what: `learns of its ${name}`, content, run });
       }
     }
-    return steps;
   }
 
   #begin(node: Actor, name: Slow, args: unknown[]): Promise<unknown> {

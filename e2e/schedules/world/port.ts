@@ -13,6 +13,8 @@ export class Port implements PortLike {
   delivered: (message: unknown) => void = () => undefined;
   #other: Port | undefined;
   #isOpen = true;
+  /** There are as many as messages, so it is made once. */
+  #step: Step | undefined;
 
   private constructor(owner: Actor) {
     this.owner = owner;
@@ -51,13 +53,16 @@ export class Port implements PortLike {
   step(): Step | undefined {
     const { owner, queue } = this;
     if (queue.length === 0 || !owner.isAlive || owner.isFrozen || this.onmessage === null) return undefined;
-    const run = (): void => {
-      const data = queue.shift();
-      this.delivered(data);
-      this.onmessage?.({ data });
-    };
-    const what = `hears of ${this.other.owner.name}`;
-    return { actor: owner, what, content: () => JSON.stringify(queue[0]), run };
+    return (this.#step ??= {
+      actor: owner,
+      what: `hears of ${this.other.owner.name}`,
+      content: () => JSON.stringify(queue[0]),
+      run: () => {
+        const data = queue.shift();
+        this.delivered(data);
+        this.onmessage?.({ data });
+      },
+    });
   }
 }
 

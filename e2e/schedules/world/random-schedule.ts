@@ -66,7 +66,10 @@ class RandomSchedule {
     const { ledger } = world;
     try {
       await world.start(this.#profile.nodes, this.#profile.tabs);
-      for (let i = 0; i < this.#profile.steps && ledger.failure === undefined; i++) await this.#disturb();
+      for (let i = 0; i < this.#profile.steps && ledger.failure === undefined; i++) {
+        const step = this.#disturbing();
+        if (step !== undefined) await this.#take(step);
+      }
       await this.#heal();
       do {
         await this.#settle();
@@ -82,37 +85,32 @@ class RandomSchedule {
     return { seed: this.#seed, failure, steps: this.#steps, counts: this.#counts, trace: world.trace };
   }
 
-  async #take(step: Step): Promise<void> {
+  #take(step: Step): Promise<void> {
     this.#steps += 1;
-    await this.#world.take(step);
+    return this.#world.take(step);
   }
 
   #count(what: string): void {
     this.#counts[what] = (this.#counts[what] ?? 0) + 1;
   }
 
-  /** One step while everything may go wrong. */
-  async #disturb(): Promise<void> {
+  /** A step while everything may go wrong. @returns `undefined` when nothing can happen now. */
+  #disturbing(): Step | undefined {
     const { faultRate, timeRate, outsideRate } = this.#profile;
     const random = this.#random;
     const isWriting = this.#world.stores.writing.length > 0;
-    if (random.chance(faultRate) && (await this.#fault(this.#profile.faults))) return;
-    if (isWriting && random.chance(faultRate) && (await this.#fault(this.#writeFaults))) return;
-    if (random.chance(outsideRate) && (await this.#outside())) return;
-    if (random.chance(0.15) && (await this.#send())) return;
-    if (random.chance(timeRate)) {
-      const time = this.#world.timeStep();
-      if (time !== undefined) await this.#take(time);
-      return;
-    }
-    await this.#goOn();
+    return (
+      (random.chance(faultRate) ? this.#fault(this.#profile.faults) : undefined) ??
+      (isWriting && random.chance(faultRate) ? this.#fault(this.#writeFaults) : undefined) ??
+      (random.chance(outsideRate) ? this.#outside() : undefined) ??
+      (random.chance(0.15) ? this.#sending() : undefined) ??
+      (random.chance(timeRate) ? this.#world.timeStep() : this.#goingOn())
+    );
   }
 
-  /** Something that waits happens; when nothing does, time passes. */
-  async #goOn(sends = true): Promise<void> {
-    const step = this.#chosen(this.#world.steps());
-    if (step !== undefined) await this.#take(step);
-    else if (!sends || !(await this.#send())) await this.#passTime();
+  /** Something that waits happens; when nothing does, a tab sends, or time passes. */
+  #goingOn(): Step | undefined {
+    return this.#chosen(this.#world.steps()) ?? this.#sending() ?? this.#world.timeStep();
   }
 
   /** Store and handlers can be slower than all others, and than the clock. */
@@ -139,43 +137,34 @@ class RandomSchedule {
     }
   }
 
-  async #passTime(): Promise<void> {
-    const time = this.#world.timeStep();
-    if (time !== undefined) await this.#take(time);
-  }
-
-  async #send(): Promise<boolean> {
+  #sending(): Step | undefined {
     const { kinds, waits, messages } = this.#profile;
     const { tabs } = this.#world.browser;
     const able = tabs.filter((tab, n) => tab.isAlive && !tab.isFrozen && (this.#toSend[n] ?? messages) > 0);
-    if (able.length === 0) return false;
+    if (able.length === 0) return undefined;
     const tab = this.#random.pick(able);
     const n = tabs.indexOf(tab);
     this.#toSend[n] = (this.#toSend[n] ?? messages) - 1;
     const kind = this.#random.pick(kinds);
     const times = this.#random.below(waits + 1);
     this.#count(kind);
-    await this.#take({
-      actor: tab,
-      what: `sends a ${kind} that waits ${times} times`,
-      run: () => {
-        tab.send(kind, times);
-      },
-    });
-    return true;
+    const run = (): void => {
+      tab.send(kind, times);
+    };
+    return { actor: tab, what: `sends a ${kind} that waits ${times} times`, run };
   }
 
   /** The application does something outside of handlers. */
-  async #outside(): Promise<boolean> {
+  #outside(): Step | undefined {
     const able = this.#world.nodes.filter(
       ({ isAlive, isFrozen, session }) => isAlive && !isFrozen && session,
     );
-    if (able.length === 0) return false;
+    if (able.length === 0) return undefined;
     const node = this.#random.pick(able);
     const session = node.session!;
     const what = this.#random.pick(['memo', 'memo', 'update', 'save'] as const);
     const conns = node.application.connsOf(session);
-    if (what === 'memo' && conns.length === 0) return false;
+    if (what === 'memo' && conns.length === 0) return undefined;
     const chosen = what === 'memo' ? this.#random.pick(conns) : undefined;
     const waits = this.#random.below(this.#profile.waits + 1);
     this.#count(what);
@@ -184,26 +173,24 @@ class RandomSchedule {
       else if (what === 'update') node.application.update(session, waits);
       else node.application.save(session);
     };
-    await this.#take({ actor: node, what: `does a ${what} outside of handlers`, run });
-    return true;
+    return { actor: node, what: `does a ${what} outside of handlers`, run };
   }
 
   /** @param among Those that may happen; the first that can does. */
-  async #fault(among: readonly Fault[]): Promise<boolean> {
+  #fault(among: readonly Fault[]): Step | undefined {
     const faults = [...among];
     while (faults.length > 0) {
       const fault = faults.splice(this.#random.below(faults.length), 1)[0]!;
-      const step = await this.#stepOf(fault);
+      const step = this.#stepOf(fault);
       if (step === undefined) continue;
       this.#count(fault);
-      if (step !== 'done') await this.#take(step);
-      return true;
+      return step;
     }
-    return false;
+    return undefined;
   }
 
   /** @returns `undefined` when it cannot happen now. */
-  async #stepOf(fault: Fault): Promise<Step | 'done' | undefined> {
+  #stepOf(fault: Fault): Step | undefined {
     const world = this.#world;
     const random = this.#random;
     const pick = <T>(list: readonly T[]): T | undefined =>
@@ -241,9 +228,7 @@ class RandomSchedule {
           tab.die();
         });
       case 'add tab':
-        if (world.browser.tabs.length >= 5) return undefined;
-        await world.addTab();
-        return 'done';
+        return world.browser.tabs.length < 5 ? world.tabStart() : undefined;
       case 'freeze tab':
         return step(pick(tabs.filter(({ isHidden }) => !isHidden)), (tab) => {
           tab.isFrozen = !tab.isFrozen;
@@ -263,10 +248,7 @@ class RandomSchedule {
         });
       case 'crash node': {
         const dead = world.nodes.findIndex(({ isAlive }) => !isAlive);
-        if (dead >= 0 && (nodes.length === 0 || random.chance(0.5))) {
-          await world.startNode(dead);
-          return 'done';
-        }
+        if (dead >= 0 && (nodes.length === 0 || random.chance(0.5))) return world.nodeStart(dead);
         return step(pick(nodes), (node: ServerNode) => {
           if (world.stores.writing.includes(node)) this.#count('crash with a commit under way');
           world.crash(
@@ -308,7 +290,7 @@ class RandomSchedule {
       if (tab.isHidden) await this.#take({ actor: tab, what: 'comes back', run: () => tab.show() });
       tab.isFrozen = false;
     }
-    if (world.nodes.every(({ isAlive }) => !isAlive)) await world.startNode(0);
+    if (world.nodes.every(({ isAlive }) => !isAlive)) await world.take(world.nodeStart(0));
   }
 
   async #settle(): Promise<void> {
@@ -318,7 +300,8 @@ class RandomSchedule {
       const unsettled = this.#healing % 4 === 0 ? this.#world.unsettled() : 'not looked at';
       if (unsettled === undefined) return;
       if (this.#healing >= MAX_HEALING_STEPS) ledger.failed(this.#world.unsettled() ?? 'hang');
-      await this.#goOn();
+      const step = this.#goingOn();
+      if (step !== undefined) await this.#take(step);
     }
   }
 }

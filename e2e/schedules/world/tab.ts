@@ -155,9 +155,12 @@ export class Tab implements Actor {
     return host?.isAlive === true ? host : undefined;
   }
 
-  steps(): Step[] {
-    this.#ports = this.#ports.filter(({ isOpen }) => isOpen);
-    return this.#ports.flatMap((port) => port.step() ?? []);
+  addSteps(steps: Step[]): void {
+    if (this.#ports.some(({ isOpen }) => !isOpen)) this.#ports = this.#ports.filter(({ isOpen }) => isOpen);
+    for (const port of this.#ports) {
+      const step = port.step();
+      if (step !== undefined) steps.push(step);
+    }
   }
 
   #environment(): TabEnvironment {

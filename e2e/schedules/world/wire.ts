@@ -24,6 +24,9 @@ export class Wire {
   #clientHasClosed = false;
   #serverHasClosed = false;
   #isPaused = false;
+  /** There are as many as frames, so they are made once. */
+  #upStep: Step | undefined;
+  #downStep: Step | undefined;
   /** The host's end. */
   readonly socket: Socket;
   /** The node's end. */
@@ -137,51 +140,46 @@ export class Wire {
     return [this.#up.length, this.#down.length];
   }
 
-  steps(): Step[] {
-    const steps: Step[] = [];
-    const { host } = this;
-    const [up] = this.#up;
+  addSteps(steps: Step[]): void {
     const node = this.#node;
-    const accepted = this.#accepted;
-    if (up !== undefined && node?.isAlive === true && !node.isFrozen && !this.#isPaused && accepted) {
-      const run = (): void => {
-        const passing = this.#up.shift();
-        if (passing === undefined) return;
-        if ('data' in passing) accepted.receive(passing.data);
-        else if ('close' in passing) {
-          this.#serverHasClosed = true;
-          accepted.closed();
-        }
-      };
-      steps.push({
-        actor: node,
-        what: `gets a frame of link ${this.n}`,
-        content: () => JSON.stringify(up),
-        run,
-      });
+    const { host } = this;
+    if (this.#up.length > 0 && node?.isAlive === true && !node.isFrozen && !this.#isPaused) {
+      steps.push((this.#upStep ??= this.#stepOf(node, this.#up, this.#arrivesUp)));
     }
-    const [down] = this.#down;
-    if (down !== undefined && host.isAlive && !host.isFrozen && !this.#clientHasClosed) {
-      const run = (): void => {
-        const passing = this.#down.shift();
-        if (passing === undefined) return;
-        const { socket } = this;
-        if ('open' in passing) socket.onopen?.();
-        else if ('data' in passing) socket.onmessage?.({ data: passing.data });
-        else {
-          this.#clientHasClosed = true;
-          socket.onclose?.({ code: passing.close, reason: passing.reason });
-        }
-      };
-      steps.push({
-        actor: host,
-        what: `gets a frame of link ${this.n}`,
-        content: () => JSON.stringify(down),
-        run,
-      });
+    if (this.#down.length > 0 && host.isAlive && !host.isFrozen && !this.#clientHasClosed) {
+      steps.push((this.#downStep ??= this.#stepOf(host, this.#down, this.#arrivesDown)));
     }
-    return steps;
   }
+
+  #stepOf(actor: Actor, queue: Passing[], arrives: (passing: Passing) => void): Step {
+    return {
+      actor,
+      what: `gets a frame of link ${this.n}`,
+      content: () => JSON.stringify(queue[0]),
+      run: () => {
+        const passing = queue.shift();
+        if (passing !== undefined) arrives(passing);
+      },
+    };
+  }
+
+  readonly #arrivesUp = (passing: Passing): void => {
+    if ('data' in passing) this.#accepted?.receive(passing.data);
+    else if ('close' in passing) {
+      this.#serverHasClosed = true;
+      this.#accepted?.closed();
+    }
+  };
+
+  readonly #arrivesDown = (passing: Passing): void => {
+    const { socket } = this;
+    if ('open' in passing) socket.onopen?.();
+    else if ('data' in passing) socket.onmessage?.({ data: passing.data });
+    else {
+      this.#clientHasClosed = true;
+      socket.onclose?.({ code: passing.close, reason: passing.reason });
+    }
+  };
 
   #post(queue: Passing[], passing: Passing): void {
     if (!this.#isHalfOpen) queue.push(passing);

@@ -10,11 +10,11 @@ import { isAsked, isSaving } from './messages.ts';
 import { NodeStores } from './node-store.ts';
 import type { Profile } from './profile.ts';
 import type { Random } from './random.ts';
+import { afterRound } from './rounds.ts';
 import { ServerNode } from './server-node.ts';
 import { Tab } from './tab.ts';
 import { Wire } from './wire.ts';
 
-const nextRound = setImmediate;
 /** The last messages of a page that has gone arrive within this time, in ms; see LAST_MESSAGES_MS of the host. */
 const ARRIVAL_MS = 200;
 
@@ -42,6 +42,8 @@ export class World {
   #wireCount = 0;
   #nodeRuns = 0;
   #taken = 0;
+  /** When the last messages of pages that have gone were first on their way; `undefined` when there are none. */
+  #lastMessagesMs: number | undefined;
 
   constructor(random: Random, { flushesAtOnce, frameBytes }: WorldProfile, traced: boolean) {
     this.#frameBytes = frameBytes;
@@ -70,8 +72,8 @@ export class World {
 
   async start(nodes: number, tabs: number): Promise<void> {
     await this.#store.open();
-    for (let slot = 0; slot < nodes; slot++) await this.startNode(slot);
-    for (let n = 0; n < tabs; n++) await this.addTab();
+    for (let slot = 0; slot < nodes; slot++) await this.take(this.nodeStart(slot));
+    for (let n = 0; n < tabs; n++) await this.take(this.tabStart());
   }
 
   /** Gives the process its clock and timers back. */
@@ -80,12 +82,12 @@ export class World {
   }
 
   /** Takes a step, and everything that it starts and that does not wait for another one. */
-  async take({ actor, what, run }: Step): Promise<void> {
+  take({ actor, what, run }: Step): Promise<void> {
     this.#owner = actor;
     this.print(`${actor.name} ${what}`);
     this.#taken += 1;
     run();
-    await new Promise((resolve) => nextRound(resolve));
+    return new Promise(afterRound);
   }
 
   /** Tells of the schedule, when somebody listens. */
@@ -95,17 +97,16 @@ export class World {
 
   /** Everything that can happen next without time passing. */
   steps(): Step[] {
-    const steps = this.browser.steps();
-    this.wires = this.wires.filter(({ isOver }) => !isOver);
-    for (const wire of this.wires) steps.push(...this.#opening(wire), ...wire.steps());
-    for (const node of this.nodes) steps.push(...node.application.steps());
-    steps.push(...this.stores.steps());
-    for (const timer of this.time.due()) {
-      const run = (): void => {
-        this.time.fire(timer);
-      };
-      steps.push({ actor: timer.owner, what: 'is told the time', content: () => String(timer.n), run });
+    const steps: Step[] = [];
+    this.browser.addSteps(steps);
+    if (this.wires.some(({ isOver }) => isOver)) this.wires = this.wires.filter(({ isOver }) => !isOver);
+    for (const wire of this.wires) {
+      this.#addOpenings(wire, steps);
+      wire.addSteps(steps);
     }
+    for (const node of this.nodes) node.application.addSteps(steps);
+    this.stores.addSteps(steps);
+    this.time.addSteps(steps);
     return steps;
   }
 
@@ -113,7 +114,10 @@ export class World {
   timeStep(): Step | undefined {
     const { nextMs } = this.time;
     if (nextMs === undefined) return undefined;
-    if (nextMs - this.time.nowMs > ARRIVAL_MS && this.browser.hasLastMessages) return undefined;
+    this.#lastMessagesMs = this.browser.hasLastMessages
+      ? (this.#lastMessagesMs ?? this.time.nowMs)
+      : undefined;
+    if (this.#lastMessagesMs !== undefined && nextMs - this.#lastMessagesMs > ARRIVAL_MS) return undefined;
     return this.#clockStep(`${Math.max(0, nextMs - this.time.nowMs)} ms pass`, nextMs);
   }
 
@@ -122,7 +126,8 @@ export class World {
     return this.#clockStep(`${forMs} ms are slept`, this.time.nowMs + forMs);
   }
 
-  async startNode(slot: number): Promise<void> {
+  /** A process of the server starts in that slot. */
+  nodeStart(slot: number): Step {
     const name = `node${slot + 1}.${++this.#nodeRuns}`;
     const { ledger, stores } = this;
     const gets = (link: number, frame: string): void => {
@@ -133,13 +138,13 @@ export class World {
     };
     const own = this.#own;
     const frameBytes = this.#frameBytes;
-    await this.take({
+    return {
       actor: stores,
       what: `sees ${name} start`,
       run: () => {
         this.nodes[slot] = new ServerNode({ name, stores, ledger, gets, print, own, frameBytes });
       },
-    });
+    };
   }
 
   /**
@@ -163,15 +168,16 @@ export class World {
     for (const wire of this.wires) if (wire.host === host) wire.hostDied();
   }
 
-  async addTab(): Promise<void> {
+  /** A tab is opened. */
+  tabStart(): Step {
     const name = String.fromCharCode('a'.charCodeAt(0) + this.browser.tabs.length);
-    await this.take({
+    return {
       actor: this.stores,
       what: `sees tab ${name} open`,
       run: () => {
         this.browser.tabs.push(new Tab(name, this.browser, this.ledger, this.#own));
       },
-    });
+    };
   }
 
   /** @returns What has not come to its end yet; `undefined` when everything has. */
@@ -244,21 +250,20 @@ export class World {
   }
 
   /** A socket that opens reaches any of the nodes. */
-  #opening(wire: Wire): Step[] {
-    if (wire.node !== undefined || !wire.isUp) return [];
-    const alive = this.nodes.filter(({ isAlive, isFrozen }) => isAlive && !isFrozen);
+  #addOpenings(wire: Wire, steps: Step[]): void {
+    if (wire.node !== undefined || !wire.isUp) return;
     if (this.nodes.every(({ isAlive }) => !isAlive)) {
       const run = (): void => {
         wire.refuse();
       };
-      return [{ actor: wire.host, what: `reaches nobody with link ${wire.n}`, run }];
+      steps.push({ actor: wire.host, what: `reaches nobody with link ${wire.n}`, run });
     }
-    return alive.map((node) => ({
-      actor: node,
-      what: `accepts link ${wire.n}`,
-      run: () => {
+    for (const node of this.nodes) {
+      if (!node.isAlive || node.isFrozen) continue;
+      const run = (): void => {
         node.accept(wire);
-      },
-    }));
+      };
+      steps.push({ actor: node, what: `accepts link ${wire.n}`, run });
+    }
   }
 }

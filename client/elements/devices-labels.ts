@@ -1,0 +1,63 @@
+import { COMMON_LABELS, type CommonLabels } from './labels.ts';
+
+/** What `<webgram-devices>` says. Words in braces are put in, where the label has them. */
+export interface DevicesLabels extends CommonLabels {
+  /** The list. */
+  devices: string;
+  /** The device that it is shown on. */
+  current: string;
+  online: string;
+  /** `{when}`, such as "3 hours ago". */
+  lastUsed: string;
+  /** `{when}`, a date. */
+  since: string;
+  /** `{browser}` and `{platform}` of a device that has a name of its own. */
+  kind: string;
+  /** `{name}` */
+  renameDevice: string;
+  nameField: string;
+  revoke: string;
+  /** `{name}` */
+  revokeDevice: string;
+  revokeTitle: string;
+  revokeText: string;
+  revokeOthers: string;
+  revokeOthersTitle: string;
+  /** `{count}` */
+  revokeOthersText: string;
+  /** Told when it is done. `{name}` */
+  renamed: string;
+  unnamed: string;
+  revoked: string;
+  /** Somebody else was faster. */
+  gone: string;
+  /** `{count}` */
+  revokedOthers: string;
+  /** The user did not give another proof. */
+  kept: string;
+}
+
+export const DEVICES_LABELS: DevicesLabels = {
+  ...COMMON_LABELS,
+  devices: 'Devices',
+  current: 'This device',
+  online: 'Active now',
+  lastUsed: 'Last used {when}',
+  since: 'Since {when}',
+  kind: '{browser} on {platform}',
+  renameDevice: 'Rename {name}',
+  nameField: 'Name of this device',
+  revoke: 'Log out',
+  revokeDevice: 'Log out {name}',
+  revokeTitle: 'Log out {name}?',
+  revokeText: 'Its tabs are logged out at once. To come back, somebody has to log in there again.',
+  revokeOthers: 'Log out all other devices',
+  revokeOthersTitle: 'Log out all other devices?',
+  revokeOthersText: 'You stay logged in here, and nowhere else. Devices that are logged out: {count}.',
+  renamed: 'Renamed to {name}.',
+  unnamed: 'The name is gone.',
+  revoked: '{name} is logged out.',
+  gone: '{name} was logged out already.',
+  revokedOthers: 'Devices logged out: {count}.',
+  kept: 'Nothing has changed.',
+};

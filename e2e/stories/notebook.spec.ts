@@ -1,0 +1,326 @@
+import path from 'node:path';
+import type { BrowserContext, Page } from '@playwright/test';
+import { axe, widthsOf } from '../kit/axe.ts';
+import { waitForState } from '../kit/page.ts';
+import { ROOT } from '../kit/readme.ts';
+import { expect, test } from '../kit/test.ts';
+
+const PASSWORD = 'correct horse';
+
+// What `npm start` serves, with the page's policy in the page.
+test.use({
+  serverOptions: {
+    command: ['dist/cli.js', 'serve', 'dist/examples/server.js', '--root', 'dist/examples'].map((word) =>
+      word.startsWith('dist/') ? path.join(ROOT, word) : word,
+    ),
+  },
+});
+
+const titleOf = (page: Page) => page.getByLabel('Title');
+const textOf = (page: Page) => page.getByLabel('Text');
+const statusOf = (page: Page) => page.locator('#link');
+const titlesOf = (page: Page) => page.locator('#notes strong');
+
+async function openNotebook(context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(`${url}accounts/`);
+  return page;
+}
+
+async function enter(
+  page: Page,
+  how: 'Log in' | 'Sign up',
+  name: string,
+  password = PASSWORD,
+): Promise<void> {
+  await page.getByLabel('Name', { exact: true }).fill(name);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: how }).click();
+}
+
+/** A tab in which somebody has just signed up or logged in. */
+async function tabOf(context: BrowserContext, url: string, how: 'Log in' | 'Sign up', name: string) {
+  const page = await openNotebook(context, url);
+  await enter(page, how, name);
+  await expect(page.getByRole('button', { name: 'New note' })).toBeVisible();
+  return page;
+}
+
+async function addNote(page: Page, title: string, text: string): Promise<void> {
+  await page.getByRole('button', { name: 'New note' }).click();
+  await expect(titleOf(page)).toHaveValue('');
+  await titleOf(page).fill(title);
+  await textOf(page).fill(text);
+}
+
+async function isSaved(page: Page): Promise<void> {
+  await expect(page.locator('#saved')).toHaveText(/^Saved/);
+}
+
+async function openNote(page: Page, title: string): Promise<void> {
+  await page.getByRole('navigation').getByRole('link', { name: title }).click();
+}
+
+async function shareWith(page: Page, name: string): Promise<void> {
+  await page.getByRole('button', { name: 'Share' }).click();
+  await page.getByLabel('User name').fill(name);
+  await page.getByRole('dialog').getByRole('button', { name: 'Share', exact: true }).click();
+}
+
+async function logOut(page: Page): Promise<void> {
+  await page.locator('#accounts summary').click();
+  await page.getByRole('button', { name: 'Log out' }).click();
+}
+
+test('what one device writes stands on the other at once, and in every tab', async ({
+  browser,
+  context,
+  wire,
+}) => {
+  const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const phone = await browser.newContext();
+  const mobile = await tabOf(phone, wire.url, 'Log in', 'Ada');
+  await expect(laptop.locator('#news')).toContainText('another device');
+
+  await addNote(laptop, 'Trip', 'Train at 7:42');
+  await expect(titlesOf(mobile)).toHaveText(['Trip']);
+  await openNote(mobile, 'Trip');
+  await expect(textOf(mobile)).toHaveValue('Train at 7:42');
+  await textOf(mobile).fill('Train at 8:42');
+  await expect(textOf(laptop)).toHaveValue('Train at 8:42');
+
+  // A second tab of the laptop is logged in already, and opens the note by its address.
+  const second = await context.newPage();
+  await second.goto(laptop.url());
+  await expect(textOf(second)).toHaveValue('Train at 8:42');
+
+  await mobile.getByRole('button', { name: 'Delete' }).click();
+  await mobile.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  for (const page of [laptop, second, mobile]) await expect(titlesOf(page)).toHaveCount(0);
+  await phone.close();
+});
+
+test('what was written without a server is there once when page, browser and server have been away', async ({
+  profiles,
+  server,
+  wire,
+}) => {
+  const profile = await profiles.create();
+  const before = await profiles.open(profile);
+  const first = await tabOf(before, wire.url, 'Sign up', 'ada');
+  await addNote(first, 'Trip', 'Train');
+  await isSaved(first);
+  await server.kill();
+  await waitForState(first, 'waiting');
+  await textOf(first).fill('Train at 7');
+  await expect(statusOf(first)).toHaveText(/, 1 change waiting$/);
+  await textOf(first).fill('Train at 7:42');
+  await expect(statusOf(first)).toHaveText(/, 2 changes waiting$/);
+  await addNote(first, 'Books', 'To return');
+  await expect(statusOf(first)).toHaveText(/, [34] changes waiting$/);
+  await first.close();
+  await before.close();
+  await server.start();
+
+  const after = await profiles.open(profile);
+  const second = await openNotebook(after, wire.url);
+  await expect(titlesOf(second)).toHaveText(['Books', 'Trip']);
+  await openNote(second, 'Trip');
+  await expect(textOf(second)).toHaveValue('Train at 7:42');
+  await second.reload();
+  await isSaved(second);
+  await expect(titlesOf(second)).toHaveText(['Books', 'Trip']);
+  await after.close();
+});
+
+test('a page that stays open goes on by itself, and what two wrote at once stands side by side', async ({
+  browser,
+  context,
+  server,
+  wire,
+}) => {
+  const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
+  await addNote(laptop, 'Trip', 'Train');
+  await isSaved(laptop);
+  const phone = await browser.newContext();
+  // Not by the wire, which is to be cut.
+  const mobile = await tabOf(phone, server.url, 'Log in', 'ada');
+  await openNote(mobile, 'Trip');
+
+  wire.mode = 'refuse';
+  wire.cut();
+  await waitForState(laptop, 'waiting');
+  await textOf(laptop).fill('Train of the laptop');
+  await expect(statusOf(laptop)).toHaveText(/, 1 change waiting$/);
+  await textOf(mobile).fill('Train of the phone');
+  await isSaved(mobile);
+  wire.mode = 'pass';
+  await isSaved(laptop);
+
+  // What came second has become a note of its own, and whoever wrote it is still in it.
+  await expect(textOf(laptop)).toHaveValue('Train of the laptop');
+  await expect(laptop.locator('#conflict')).toContainText('both texts are kept');
+  await expect(mobile.locator('#conflict')).toContainText('edited in two places at once');
+  for (const page of [laptop, mobile]) await expect(titlesOf(page)).toHaveText(['Trip', 'Trip']);
+  await textOf(laptop).fill('Train of the laptop, at 7:42');
+  await isSaved(laptop);
+  await mobile.getByRole('link', { name: 'Open the other one' }).click();
+  await expect(textOf(mobile)).toHaveValue('Train of the laptop, at 7:42');
+  await laptop.getByRole('link', { name: 'Open the other one' }).click();
+  await expect(textOf(laptop)).toHaveValue('Train of the phone');
+  await phone.close();
+});
+
+test('two users share a note, until it is taken back', async ({ browser, context, wire }) => {
+  const ada = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const other = await browser.newContext();
+  const grace = await tabOf(other, wire.url, 'Sign up', 'grace');
+  await addNote(ada, 'Secret', 'mine');
+  await addNote(ada, 'Trip', 'Train');
+  await isSaved(ada);
+  await shareWith(ada, 'nobody');
+  await expect(ada.getByRole('alert')).toHaveText('There is no user nobody.');
+  await ada.getByLabel('User name').fill('Grace');
+  await ada.keyboard.press('Enter');
+  await expect(ada.locator('#sharing-people li')).toHaveText([/grace/]);
+  await ada.keyboard.press('Escape');
+
+  await expect(titlesOf(grace)).toHaveText(['Trip']);
+  await openNote(grace, 'Trip');
+  await textOf(grace).fill('Train, and the map');
+  await expect(textOf(ada)).toHaveValue('Train, and the map');
+  await expect(ada.locator('#people')).toHaveText(/With grace\. Last edited by grace\.$/);
+
+  await ada.getByRole('button', { name: 'Share' }).click();
+  await ada.getByRole('button', { name: 'Remove grace' }).click();
+  await expect(titlesOf(grace)).toHaveCount(0);
+  await expect(textOf(grace)).toBeHidden();
+  await other.close();
+});
+
+test('after logging out nothing of the user is left in any tab, and the next one sees only his own', async ({
+  context,
+  wire,
+}) => {
+  const page = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const other = await openNotebook(context, wire.url);
+  await addNote(page, 'Secret of ada', 'words of ada');
+  await expect(titlesOf(other)).toHaveText(['Secret of ada']);
+  // Not yet sent when the user logs out.
+  await textOf(page).fill('last words of ada');
+  await logOut(page);
+  for (const tab of [page, other]) {
+    await expect(tab.getByRole('button', { name: 'Log in' })).toBeVisible();
+    expect(await tab.evaluate(() => document.body.outerHTML)).not.toMatch(/of ada/);
+    await expect(textOf(tab)).toHaveValue('');
+  }
+
+  await enter(other, 'Log in', 'ada', 'wrong horse');
+  await expect(other.getByRole('alert')).toHaveText('Name or password is wrong.');
+  await enter(other, 'Sign up', 'grace');
+  for (const tab of [page, other]) {
+    await expect(tab.locator('#accounts')).toHaveText(/grace/);
+    await expect(titlesOf(tab)).toHaveCount(0);
+  }
+  await logOut(page);
+  await enter(page, 'Log in', 'ada');
+  await openNote(page, 'Secret of ada');
+  await expect(textOf(page)).toHaveValue('last words of ada');
+});
+
+test('the page of devices names them, renames one, and logs one out', async ({ browser, context, wire }) => {
+  const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const phone = await browser.newContext();
+  const mobile = await tabOf(phone, wire.url, 'Log in', 'ada');
+  await mobile.locator('#accounts summary').click();
+  await mobile.getByRole('link', { name: 'Devices' }).click();
+  const devices = mobile.locator('#device-list li');
+  await expect(devices).toHaveCount(2);
+  await expect(devices.nth(1)).toContainText('This browser');
+  await devices.first().getByRole('textbox').fill('Laptop');
+  await devices.first().getByRole('button', { name: 'Rename' }).click();
+  await expect(devices.first().locator('strong')).toHaveText('Laptop');
+  await mobile.getByRole('button', { name: 'Log out Laptop' }).click();
+  await mobile.getByRole('dialog').getByRole('button', { name: 'Log out' }).click();
+  await expect(devices).toHaveCount(1);
+  await expect(laptop.locator('#ended-why')).toHaveText('This browser was logged out from another device.');
+  await laptop.getByRole('button', { name: 'Begin again' }).click();
+  await expect(laptop.getByRole('button', { name: 'Log in' })).toBeVisible();
+  await phone.close();
+});
+
+test('works by keyboard alone', async ({ context, wire }) => {
+  const page = await openNotebook(context, wire.url);
+  await expect(page.getByLabel('Name', { exact: true })).toBeVisible();
+  await page.getByLabel('Name', { exact: true }).focus();
+  await page.keyboard.type('ada');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type(PASSWORD);
+  for (const key of ['Tab', 'Tab', 'Enter']) await page.keyboard.press(key);
+  await page.getByRole('button', { name: 'New note' }).focus();
+  await page.keyboard.press('Enter');
+  await expect(titleOf(page)).toBeFocused();
+  await page.keyboard.type('Trip');
+  await page.keyboard.press('Enter');
+  await expect(textOf(page)).toBeFocused();
+  await page.keyboard.type('Train');
+  await isSaved(page);
+  await page.locator('#accounts summary').focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('link', { name: 'Devices' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('link', { name: 'Devices' })).toBeHidden();
+  await expect(page.locator('#accounts summary')).toBeFocused();
+});
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`has nothing that axe finds wrong, in ${colorScheme}`, async ({ browser, context, wire }) => {
+    const other = await browser.newContext();
+    await tabOf(other, wire.url, 'Sign up', 'grace');
+    const page = await openNotebook(context, wire.url);
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    const look = async () => {
+      for (const width of [1280, 320]) {
+        await page.setViewportSize({ width, height: 800 });
+        expect(await axe(page)).toEqual([]);
+        const { scrollWidth, clientWidth } = await widthsOf(page);
+        expect(scrollWidth).toBe(clientWidth);
+      }
+      await page.setViewportSize({ width: 1280, height: 800 });
+    };
+    await enter(page, 'Log in', 'ada');
+    await expect(page.getByRole('alert')).not.toBeEmpty();
+    await look();
+    await enter(page, 'Sign up', 'ada');
+    await addNote(page, 'Trip', 'Train');
+    await isSaved(page);
+    await shareWith(page, 'grace');
+    await expect(page.locator('#sharing-people li')).toHaveCount(1);
+    await look();
+    await page.keyboard.press('Escape');
+    await look();
+    await page.locator('#accounts summary').click();
+    await look();
+    await page.getByRole('link', { name: 'Devices' }).click();
+    await expect(page.locator('#device-list li')).toHaveCount(1);
+    await look();
+    await page.goBack();
+    wire.mode = 'refuse';
+    wire.cut();
+    await waitForState(page, 'waiting');
+    await textOf(page).fill('Train at 7:42');
+    await expect(statusOf(page)).toHaveText(/waiting$/);
+    await look();
+    await other.close();
+  });
+}
+
+test('what a newcomer is shown first leads to both examples', async ({ page, wire }) => {
+  await page.goto(wire.url);
+  expect(await axe(page)).toEqual([]);
+  await page.getByRole('link', { name: 'Plus one' }).click();
+  await expect(page.locator('#session')).toHaveText('No. 1');
+  await page.goto(wire.url);
+  await page.getByRole('link', { name: 'Notebook' }).click();
+  await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
+});
