@@ -25,6 +25,7 @@ const EXAMPLES = 'examples';
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
  * | module | client | dist/browser/client.js, a module |
  * | devices | client/devices.ts | dist/browser/devices.js, a module |
+ * | identities | client/identities.ts | dist/browser/identities.js, a module |
  * | elements | client/elements | dist/browser/{accounts,devices}-{element,define}.js, modules, and what they share |
  * | client | client | dist/client.js, and what it loads when it has to |
  * | examples | examples | dist/examples/index.html, which names them |
@@ -32,7 +33,7 @@ const EXAMPLES = 'examples';
  * | server | server, server/cli, examples | dist/server.js, dist/cli.js, dist/examples/server.js and plus-one-server.js |
  *
  * `writeIntegrity` adds dist/browser/integrity.json and copies that it names with a hash: webgram-<hash>.js and
- * client-<hash>.js. Types follow (dist/client.d.ts, dist/devices.d.ts, dist/elements/*.d.ts, dist/server.d.ts), but not in
+ * client-<hash>.js. Types follow (dist/client.d.ts, dist/devices.d.ts, dist/identities.d.ts, dist/elements/*.d.ts, dist/server.d.ts), but not in
  * `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
@@ -42,6 +43,7 @@ const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
   module: browser({ client: 'client/index.ts' }, 'browser/[name].js', 'es'),
   devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
+  identities: browser({ identities: 'client/identities.ts' }, 'browser/[name].js', 'es'),
   elements: elements(),
   client: {
     consumer: 'client',
@@ -78,6 +80,7 @@ export default defineConfig(({ command, mode }) => ({
     alias: [
       { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
       { find: /^webgram-sessions\/devices$/, replacement: path.resolve('client/devices.ts') },
+      { find: /^webgram-sessions\/identities$/, replacement: path.resolve('client/identities.ts') },
       {
         find: /^webgram-sessions\/elements\/([\w-]+)$/,
         replacement: path.resolve('client/elements/$1.ts'),
@@ -414,6 +417,7 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
     const entries = [
       ['client', 'index'],
       ['client', 'devices'],
+      ['client', 'identities'],
       ['client', 'elements/accounts'],
       ['client', 'elements/accounts-define'],
       ['client', 'elements/devices'],

@@ -5,6 +5,9 @@ import type { Asking } from './devices.ts';
 /** One identity of this browser at the client's server address. */
 export type IdentityEntry = WalletEntry;
 
+/** What `Identities` does, for whoever stands in for it. */
+export type IdentitiesOf = Pick<Identities, keyof Identities>;
+
 /** What of a `Client` is used here. */
 export interface Wallet extends Asking {
   readonly pinned: string | undefined;

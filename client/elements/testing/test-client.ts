@@ -21,7 +21,14 @@ export class TestClient implements ElementClient {
     return this.#listeners.size;
   }
 
-  on(_event: '$state', listener: (state: ClientState) => unknown): () => void {
+  readonly pinned: string | undefined = undefined;
+
+  pin(): void {
+    throw new TypeError('a test gives `identities`');
+  }
+
+  on(event: '$state' | '$identities', listener: (state: ClientState) => unknown): () => void {
+    if (event === '$identities') return () => undefined;
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
