@@ -298,9 +298,15 @@ export class IdentityLink {
     return this.#tabs.departed(going).map((copy) => this.#unfinished(copy));
   }
 
-  #unfinished({ lock, attach, oldest, ups, localID = this.#identity?.localID }: StreamCopy): Unfinished {
+  #unfinished({ lock, attach, oldest, ups, localID }: StreamCopy): Unfinished {
     const { address } = this;
-    return { lock, address, demands: this.#demands, localID, attach: { ...attach, oldest }, ups };
+    // No later host knows an identity that ends with this one.
+    const known = this.#identity?.isStored ? this.#identity.localID : undefined;
+    return {
+      ...{ lock, address, demands: this.#demands, ups },
+      localID: localID ?? known,
+      attach: { ...attach, oldest },
+    };
   }
 
   /** Finishes what a host before this one has left. */
