@@ -354,6 +354,31 @@ test('every tab hears of a change', async () => {
   }, PATIENCE);
 });
 
+test('the last list that a tab hears behind a switch has it where it is, with a server or without', async () => {
+  const { tab, alice, bob } = await aliceAndBob();
+  const other = new Tab();
+  await other.who();
+  const current: (string | undefined)[] = [];
+  const off = other.identities.onChange((all) => current.push(all.find(({ isCurrent }) => isCurrent)?.id));
+  await tab.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(current.at(-1)).toBe(alice);
+  }, PATIENCE);
+  await scene.server.close();
+  await tab.identities.switchTo(bob);
+  await vi.waitFor(() => {
+    expect(current.at(-1)).toBe(bob);
+  }, PATIENCE);
+  off();
+  const { length } = current;
+  await tab.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(other.client.identity?.id).toBe(alice);
+  }, PATIENCE);
+  await other.identities.list();
+  expect(current).toHaveLength(length);
+});
+
 test('1,000 random steps over 3 accounts and 6 tabs mix nothing', { timeout: 120_000 }, async () => {
   const seed = Number(process.env['WEBGRAM_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
   console.log(`wallet seed ${seed}`);
