@@ -117,6 +117,15 @@ test('the first add takes up the identity that is there and has no account', asy
   expect(tab.switches).toEqual([]);
 });
 
+test('a tab that is pinned adds an account beside the one that it keeps', async () => {
+  const { tab, alice } = await aliceAndBob();
+  await tab.identities.pin(alice);
+  await tab.identities.add();
+  await tab.client.ask('login', 'carol');
+  expect(tab.identities.pinned).toBeUndefined();
+  expect(await tab.names()).toEqual(['alice', 'bob', 'carol']);
+});
+
 test('a switch reaches every tab that is not pinned, and each hears of both', async () => {
   const { tab, alice, bob } = await aliceAndBob();
   const other = new Tab();
