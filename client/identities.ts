@@ -11,8 +11,9 @@ export type IdentitiesOf = Pick<Identities, keyof Identities>;
 /** What of a `Client` is used here. */
 export interface Wallet extends Asking {
   readonly pinned: string | undefined;
+  readonly state: { name: string };
   pin(identity?: string): void;
-  on(event: '$identities', listener: () => unknown): () => void;
+  on(event: '$identities' | '$switched' | '$state', listener: () => unknown): () => void;
 }
 
 /**
@@ -40,11 +41,14 @@ export class Identities {
 
   /**
    * Makes an identity without an account the active one, to log in with: one that is there and was not used, or a new one.
+   * This tab is pinned no more.
    *
    * @returns It, when the server has given it a session.
    */
-  add(): Promise<IdentityEntry> {
-    return this.#ask('add') as Promise<IdentityEntry>;
+  async add(): Promise<IdentityEntry> {
+    const added = await this.#ask('add');
+    await this.#pin(undefined);
+    return added as IdentityEntry;
   }
 
   /**
@@ -123,10 +127,15 @@ export class Identities {
     await this.list();
   }
 
-  /** Calls with the list whenever it has changed, in all tabs. @returns The function that takes the listener away. */
+  /**
+   * Calls with the list whenever it has changed, in all tabs, and when this tab has gone over to another identity.
+   *
+   * @returns The function that takes the listener away.
+   */
   onChange(listener: (entries: IdentityEntry[]) => void): () => void {
+    const client = this.#client;
     let changes = 0;
-    return this.#client.on('$identities', () => {
+    const look = (): void => {
       const change = ++changes;
       this.list().then(
         (entries) => {
@@ -135,6 +144,20 @@ export class Identities {
         },
         () => undefined,
       );
-    });
+    };
+    let isGoingOver = false;
+    const offs = [
+      client.on('$identities', look),
+      client.on('$switched', () => (isGoingOver = true)),
+      client.on('$state', () => {
+        // Only behind that does the host know which one is current.
+        if (!isGoingOver || client.state.name === 'connecting') return;
+        isGoingOver = false;
+        look();
+      }),
+    ];
+    return () => {
+      for (const off of offs) off();
+    };
   }
 }

@@ -117,6 +117,15 @@ test('the first add takes up the identity that is there and has no account', asy
   expect(tab.switches).toEqual([]);
 });
 
+test('a tab that is pinned adds an account beside the one that it keeps', async () => {
+  const { tab, alice } = await aliceAndBob();
+  await tab.identities.pin(alice);
+  await tab.identities.add();
+  await tab.client.ask('login', 'carol');
+  expect(tab.identities.pinned).toBeUndefined();
+  expect(await tab.names()).toEqual(['alice', 'bob', 'carol']);
+});
+
 test('a switch reaches every tab that is not pinned, and each hears of both', async () => {
   const { tab, alice, bob } = await aliceAndBob();
   const other = new Tab();
@@ -352,6 +361,31 @@ test('every tab hears of a change', async () => {
   await vi.waitFor(() => {
     expect(lists.at(-1)).toEqual([undefined, 'Bobby']);
   }, PATIENCE);
+});
+
+test('the last list that a tab hears behind a switch has it where it is, with a server or without', async () => {
+  const { tab, alice, bob } = await aliceAndBob();
+  const other = new Tab();
+  await other.who();
+  const current: (string | undefined)[] = [];
+  const off = other.identities.onChange((all) => current.push(all.find(({ isCurrent }) => isCurrent)?.id));
+  await tab.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(current.at(-1)).toBe(alice);
+  }, PATIENCE);
+  await scene.server.close();
+  await tab.identities.switchTo(bob);
+  await vi.waitFor(() => {
+    expect(current.at(-1)).toBe(bob);
+  }, PATIENCE);
+  off();
+  const { length } = current;
+  await tab.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(other.client.identity?.id).toBe(alice);
+  }, PATIENCE);
+  await other.identities.list();
+  expect(current).toHaveLength(length);
 });
 
 test('1,000 random steps over 3 accounts and 6 tabs mix nothing', { timeout: 120_000 }, async () => {
