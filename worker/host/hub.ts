@@ -2,6 +2,7 @@ import { DEFAULT_LIMITS, toBase64url } from 'webgram';
 import type { ErrorCode, Limits } from 'webgram';
 import { IdentityLink, NOT_LOADED } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
+import type { LaterModule } from './later.ts';
 import type { HostPlatform } from './platform.ts';
 import { PORT_PROTOCOL } from './port-protocol.ts';
 import type { HostAddress, TabToHost } from './port-protocol.ts';
@@ -197,9 +198,7 @@ export class Hub {
       adopt: (unfinished) => {
         this.adopt(unfinished);
       },
-      loaded: ({ Wallet }) => {
-        this.#wallet ??= new Wallet(this.#walletHost);
-      },
+      load: () => this.#load(),
       linked: () => this.#wallet?.linked(identityLink),
       platform: this.#platform,
       limits: this.#limits,
@@ -236,13 +235,19 @@ export class Hub {
 
   async #callWallet(tab: TabPort, call: WalletCall, served: IdentityLink | undefined): Promise<void> {
     try {
-      const { Wallet } = await this.#platform.loadLater!();
-      this.#wallet ??= new Wallet(this.#walletHost);
+      await this.#load();
     } catch {
       tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
       return;
     }
-    if (served !== undefined) this.#wallet.call(tab, call, served);
+    if (served !== undefined) this.#wallet?.call(tab, call, served);
+  }
+
+  /** Loads what is not needed at first. */
+  async #load(): Promise<LaterModule> {
+    const later = await this.#platform.loadLater!();
+    this.#wallet ??= new later.Wallet(this.#walletHost);
+    return later;
   }
 
   get #walletHost(): WalletHost {

@@ -1,4 +1,4 @@
-import { ClientRenewal, endEnvelope, toBase64url, unreachable } from 'webgram';
+import { endEnvelope, toBase64url, unreachable } from 'webgram';
 import type {
   Bytes,
   ByeEnvelope,
@@ -20,6 +20,7 @@ import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
+import type { KeyRenewal } from './renewal.ts';
 import type { LaterModule } from './later.ts';
 import { FIRST_INQUIRY } from './queue/durable-queue.ts';
 import type { DurableQueue, QueueCall } from './queue/durable-queue.ts';
@@ -84,8 +85,8 @@ export interface IdentityLinkOptions {
   claim: (identityLink: IdentityLink, isActive: boolean) => boolean;
   /** Finishes what a tab of another identity has left. */
   adopt: (unfinished: Unfinished) => void;
-  /** The code is here that is not needed at first. */
-  loaded: (module: LaterModule) => void;
+  /** Loads the code that is not needed at first. */
+  load: () => Promise<LaterModule>;
   /** A link is up, and that code is here. */
   linked: () => void;
   /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
@@ -98,7 +99,7 @@ interface Attempt {
   /** Both are there once the proof is made. */
   identity?: Identity;
   key?: SigningKey;
-  renewal?: ClientRenewal;
+  renewal?: Promise<KeyRenewal>;
   /** The server has answered the proof. */
   wasUp?: true;
 }
@@ -330,24 +331,23 @@ export class IdentityLink {
 
   /** @returns `undefined` when it cannot be had now. */
   #loadQueue(): Promise<DurableQueue | undefined> {
-    const { platform, address } = this.#options;
-    const make = (module: LaterModule): DurableQueue => {
-      this.#options.loaded(module);
-      return new module.Queue({
-        address,
-        platform,
-        owner: () => this.#identity?.localID,
-        isActive: this.#options.isActive,
-        isHere: (tabID) => this.#tabs.speaksFor(tabID),
-        tell: (message) => {
-          this.#tabs.tell(message);
-        },
-      });
-    };
-    return (this.#queue ??= (platform.loadLater?.().then(make) ?? Promise.reject(new Error())).catch(() => {
-      this.#queue = undefined;
-      return undefined;
-    }));
+    const { load, platform, address, isActive } = this.#options;
+    return (this.#queue ??= load()
+      .then(
+        ({ Queue }) =>
+          new Queue({
+            ...{ address, platform, isActive },
+            owner: () => this.#identity?.localID,
+            isHere: (tabID) => this.#tabs.speaksFor(tabID),
+            tell: (message) => {
+              this.#tabs.tell(message);
+            },
+          }),
+      )
+      .catch(() => {
+        this.#queue = undefined;
+        return undefined;
+      }));
   }
 
   #withQueue(use: (queue: DurableQueue) => unknown): void {
@@ -595,45 +595,24 @@ export class IdentityLink {
         });
       else this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
     } else if (envelope.kind === 'identity') {
-      try {
-        this.#takeIdentityWord(attempt, envelope);
-      } catch (error) {
-        attempt.link.fail(error);
-      }
+      this.#takeIdentityWord(attempt, envelope);
     }
   }
 
   #takeIdentityWord(attempt: Attempt, envelope: IdentityEnvelope): void {
-    const { keyring } = this.#options;
-    const { link, identity, key } = attempt;
-    const { exporter } = link;
-    if (!identity || !key || !exporter) return;
+    const { identity } = attempt;
+    if (identity === undefined) return;
     switch (envelope.what) {
-      case 'renew': {
-        // A newer link would end the renewal.
-        this.#dropSuccessor();
-        const renewal = new ClientRenewal(envelope, { exporter, publicKey: key.publicKey });
-        attempt.renewal = renewal;
-        keyring
-          .prepareNext(identity)
-          .then((next) => renewal.answer(next))
-          .then(
-            (answer) => {
-              link.send(answer);
-            },
-            () => {
-              this.#giveUp(attempt, 'this browser cannot keep a key here');
-            },
-          );
+      case 'renew':
+        this.#beginRenewal(attempt, envelope);
         break;
-      }
       case 'renew-ok':
         // One that nobody waits for changes nothing.
-        attempt.renewal?.receiveOk(envelope);
+        this.#goOnWithRenewal(attempt, envelope);
         break;
       case 'profile':
         // Told at once, whatever the disk does.
-        void keyring.note(identity, readProfile(envelope));
+        void this.#options.keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
       case 'forked':
@@ -644,12 +623,28 @@ export class IdentityLink {
     }
   }
 
-  /** Ends a link that is of no use, so that the server knows it at once. */
-  #giveUp(attempt: Attempt, reason: string): void {
-    if (attempt !== this.#current) return;
-    attempt.link.bye('closed');
-    this.#unlink();
-    this.#wait(reason);
+  #beginRenewal(attempt: Attempt, envelope: IdentityEnvelope): void {
+    const { keyring, address, platform, load } = this.#options;
+    const { link, identity, key } = attempt;
+    const { exporter } = link;
+    if (!identity || !key || !exporter) return;
+    // A newer link would end the renewal.
+    this.#dropSuccessor();
+    const options = { address, platform, keyring, link, exporter, identity, key };
+    attempt.renewal = load().then(({ Renewal }) => new Renewal(envelope, options));
+    this.#goOnWithRenewal(attempt, envelope);
+  }
+
+  #goOnWithRenewal(attempt: Attempt, envelope: IdentityEnvelope): void {
+    attempt.renewal
+      ?.then((renewal) => renewal.receive(envelope))
+      .catch((error: unknown) => {
+        if (attempt !== this.#current) return;
+        // The link is of no use, and the server is to know it at once.
+        attempt.link.bye('closed');
+        this.#unlink();
+        this.#wait(reasonOf(error));
+      });
   }
 
   // ---- how links end
@@ -673,18 +668,15 @@ export class IdentityLink {
     }
   }
 
-  #saidBye({ identity, renewal }: Attempt, { reason, args }: ByeEnvelope): void {
+  #saidBye({ identity }: Attempt, { reason, args }: ByeEnvelope): void {
     if (identity === undefined) return;
     switch (reason) {
       case 'revoked':
         this.#dropSuccessor();
         void this.#ended(identity, reason);
         break;
+      // Without the renew-ok it is open which key is good, and both are tried.
       case 'renewed':
-        // Without the renew-ok it is open which key is good, and both are tried.
-        if (renewal?.isDone) void this.#options.keyring.renewed(identity);
-        this.#resume();
-        break;
       case 'age':
         this.#resume();
         break;

@@ -1,4 +1,5 @@
 import { Hub } from './hub.ts';
+import * as later from './later.ts';
 import type { HostPlatform } from './platform.ts';
 
 /** A host in the same process as its tabs: for Node, and for tests. */
@@ -11,7 +12,7 @@ export interface InProcessHost {
 
 /** Starts a host in this process. */
 export function createInProcessHost(platform: Omit<HostPlatform, 'kind'>): InProcessHost {
-  const hub = new Hub({ ...platform, kind: 'in-process' });
+  const hub = new Hub({ loadLater: () => Promise.resolve(later), ...platform, kind: 'in-process' });
   return {
     hub,
     connect() {

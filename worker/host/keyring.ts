@@ -161,57 +161,16 @@ export class Keyring {
   }
 
   /**
-   * Makes a key that may soon be the identity's, and keeps it durably beside the present one.
+   * Notes what a verified `session-ok` said, or a `renew-ok`.
    *
-   * @throws when it cannot be kept: a key that the server takes and this browser loses would lock the user out.
-   */
-  async prepareNext(identity: Identity): Promise<SigningKey> {
-    const { keys, store } = this.#options;
-    const next = await keys.generate();
-    let key: SigningKey | undefined = keys.signingKey(next.publicKey, next.privateKey);
-    if (identity.isStored) {
-      const name = this.#nameOf(identity);
-      let isGone = false;
-      await store.update(this.#prefix, (now) => {
-        isGone = !now.has(name);
-        const record = ownIdentityRecord(now.get(name));
-        if (record === undefined || !samePoint(record.publicKey, identity.key.publicKey)) return [];
-        // The next key can only resume, so the session must be known wherever it is.
-        return [[name, { ...record, sessionID: identity.sessionID, next }]];
-      });
-      if (isGone) this.#hasLostRecord(identity);
-      else {
-        const record = ownIdentityRecord((await store.read(this.#prefix)).get(name));
-        const kept = record && nextKeyOf(record);
-        key = kept && (await provenKey(this.#options, kept));
-        // Not kept, or not as it was; or another host has changed this identity.
-        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error();
-      }
-    }
-    identity.next = key;
-    identity.refusals = 0;
-    return key;
-  }
-
-  /** The server has taken the next key in the place of the present one. */
-  async renewed(identity: Identity): Promise<void> {
-    if (identity.next === undefined) return;
-    const old = identity.key;
-    identity.key = identity.next;
-    await this.#settle(identity, old, this.#pins);
-  }
-
-  /**
-   * Notes what a verified `session-ok` said.
-   *
-   * @param key The key that was proved; of two, the other one is forgotten.
-   * @param pins `S` of this hello and `otherS`.
+   * @param key The key that is good; of two, the other one is forgotten.
+   * @param pins `S` of the hello and `otherS`. Default: as they were.
    */
   async confirm(
     identity: Identity,
     key: SigningKey,
     sessionID: number,
-    pins: readonly Bytes[],
+    pins = this.#pins,
   ): Promise<void> {
     const loser = key === identity.key ? identity.next : identity.key;
     identity.key = key;
@@ -335,7 +294,7 @@ export class Keyring {
       const name = this.#nameOf(identity);
       const record = ownIdentityRecord(now.get(name));
       // The site's data was cleared under a living host: it goes on in memory, and says so.
-      if (!now.has(name)) this.#hasLostRecord(identity);
+      if (!now.has(name)) this.hasLostRecord(identity);
       if (record === undefined) return writes;
       const settled = settledRecord(record, winner, loser?.publicKey);
       const { sessionID } = identity;
@@ -362,7 +321,8 @@ export class Keyring {
     return [[name, { ...known, pins: [...pins], active }]];
   }
 
-  #hasLostRecord(identity: Identity): void {
+  /** The record is gone: the identity goes on in memory, and says so. */
+  hasLostRecord(identity: Identity): void {
     identity.storage = 'memory';
     identity.isStored = false;
     this.#inMemory.set(identity.localID, identity);
