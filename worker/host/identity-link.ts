@@ -10,7 +10,6 @@ import type {
   OkBody,
   OutcomeReason,
   SigningKey,
-  TabUp,
 } from 'webgram';
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
@@ -55,6 +54,35 @@ export const NOT_LOADED = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot 
 /** What a host is to its storage: the only one, the one that serves it while another lives, or one that has lost it. */
 export type Standing = 'alone' | 'among others' | 'lost';
 
+/** What the identities of a host need of it. */
+export interface LinkHost {
+  readonly platform: HostPlatform;
+  readonly limits: Limits;
+  /** Whether the host can serve; no link is opened before that is known. */
+  readonly canServe: Promise<boolean>;
+  /** Numbers the links of this host. */
+  nextLink(): number;
+  /** Whether this host still is the one that serves this storage. */
+  standing(): Promise<Standing>;
+  /** The one that tabs get which keep to no identity. */
+  activeAt(address: string): IdentityLink | undefined;
+  /**
+   * It knows its identity.
+   *
+   * @param isActive That is the active one.
+   * @returns False when there is another link of it, which has taken the tabs over.
+   */
+  claim(identityLink: IdentityLink, isActive: boolean): boolean;
+  /** Finishes what a tab of another identity has left. */
+  adopt(unfinished: Unfinished): void;
+  /** Loads the code that is not needed at first. */
+  loadLater(): Promise<LaterModule>;
+  /** A link is up, and that code is here. */
+  linked(identityLink: IdentityLink): void;
+  /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
+  idle(identityLink: IdentityLink): void;
+}
+
 export interface IdentityLinkOptions {
   /** Normalised. */
   address: string;
@@ -62,35 +90,10 @@ export interface IdentityLinkOptions {
   keyring: Keyring;
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
-  /** Which identity it is, by id, user id or name. `undefined`: the one that is active. */
-  name?: string | undefined;
+  /** Which identity it is, by id, user id or name. `null`: the one that is active. */
+  identity: string | null;
   /** Told to the server when a session is created. */
   fromClient: Record<string, unknown> | null;
-  platform: HostPlatform;
-  limits: Limits;
-  /** Numbers the links of this host. */
-  nextLink: () => number;
-  /** Whether the host can serve; no link is opened before that is known. */
-  ready: Promise<boolean>;
-  /** Whether this host still is the one that serves this storage. Default: it is. */
-  standing?: () => Promise<Standing>;
-  /** Whether tabs follow it that do not keep to an identity. */
-  isActive: () => boolean;
-  /**
-   * It knows its identity.
-   *
-   * @param isActive That is the active one.
-   * @returns False when there is another link of it, which has taken the tabs over.
-   */
-  claim: (identityLink: IdentityLink, isActive: boolean) => boolean;
-  /** Finishes what a tab of another identity has left. */
-  adopt: (unfinished: Unfinished) => void;
-  /** Loads the code that is not needed at first. */
-  load: () => Promise<LaterModule>;
-  /** A link is up, and that code is here. */
-  linked: () => void;
-  /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
-  idle: (identityLink: IdentityLink) => void;
 }
 
 /** One link, and who it says that it is. */
@@ -113,8 +116,9 @@ interface Attempt {
  */
 export class IdentityLink {
   readonly address: string;
+  readonly #host: LinkHost;
   readonly #options: IdentityLinkOptions;
-  readonly #tabs: Tabs;
+  readonly tabs: Tabs;
   #demands: Demands;
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
@@ -152,18 +156,19 @@ export class IdentityLink {
   #cancelSuccession: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
 
-  constructor(options: IdentityLinkOptions) {
+  constructor(host: LinkHost, options: IdentityLinkOptions) {
+    this.#host = host;
     this.#options = options;
     this.address = options.address;
     this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
-    this.#name = options.name;
-    this.#tabs = new Tabs(
+    this.#name = options.identity ?? undefined;
+    this.tabs = new Tabs(
       () => {
         this.#restIfUnused();
       },
       (copy) => {
-        options.adopt(this.#unfinished(copy));
+        host.adopt(this.#unfinished(copy));
       },
     );
   }
@@ -195,6 +200,10 @@ export class IdentityLink {
     return localID !== undefined && (this.#identity?.localID ?? this.#name) === localID;
   }
 
+  get #isActive(): boolean {
+    return this.#host.activeAt(this.address) === this;
+  }
+
   /** It will be of the active identity, whichever that is. */
   get isOpen(): boolean {
     return this.#identity === undefined && this.#name === undefined && this.#freshBecause === undefined;
@@ -214,14 +223,9 @@ export class IdentityLink {
   mergeInto(heir: IdentityLink): void {
     this.#heir = heir;
     heir.demand(this.#demands);
-    this.#tabs.moveTo(heir);
+    this.tabs.moveTo(heir);
     this.close();
-    this.#options.idle(this);
-  }
-
-  /** Another identity is active: tabs that do not keep to this one go there. */
-  sendFollowers(to: IdentityInfo | null): void {
-    this.#tabs.switchFollowers(to);
+    this.#host.idle(this);
   }
 
   /** The user wants it no more: tabs that keep to it are told, and what is under way is finished. */
@@ -229,14 +233,14 @@ export class IdentityLink {
     this.#isDismissed = true;
     // Nothing is written for it again.
     if (this.#identity !== undefined) this.#identity.isStored = false;
-    this.#tabs.denyPinned(reason);
+    this.tabs.denyPinned(reason);
     this.#restIfUnused();
   }
 
   /** Ends the session at the server, behind what is under way and queued for it. */
   end(): void {
     this.#isEnding = true;
-    this.#options.platform.clock.after(END_LIMIT_MS, () => {
+    this.#host.platform.clock.after(END_LIMIT_MS, () => {
       this.#sayEnd();
     });
     this.visit();
@@ -246,11 +250,6 @@ export class IdentityLink {
   visit(): void {
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
     this.#restIfUnused();
-  }
-
-  /** Tells every tab. */
-  tell(message: Parameters<TabPort['post']>[0]): void {
-    this.#tabs.tell(message);
   }
 
   /** Another page has demands as well: links that were opened without them are not for it. */
@@ -269,9 +268,9 @@ export class IdentityLink {
   add(tab: TabPort): void {
     this.#cancelLinger();
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
-    this.#tabs.sendElsewhere(tab);
+    this.tabs.sendElsewhere(tab);
     tab.post(this.#stateMessage());
-    this.#tabs.add(tab);
+    this.tabs.add(tab);
     this.#withQueue((queue) => {
       queue.greet(tab);
     });
@@ -279,24 +278,19 @@ export class IdentityLink {
 
   /** The tab has to look for another host. */
   drop(tab: TabPort): void {
-    this.#tabs.drop(tab);
+    this.tabs.drop(tab);
     this.#restIfUnused();
-  }
-
-  /** The tab speaks over another port from now on, which is to be added. */
-  replace(older: TabPort, newer: TabPort): void {
-    this.#tabs.replace(older, newer);
   }
 
   /** The tab has gone: what it had handed over is finished for it. */
   depart(tab: TabPort): void {
-    this.#tabs.depart(tab);
+    this.tabs.depart(tab);
     this.#restIfUnused();
   }
 
   /** What is still to be finished for tabs that have gone, and for some that are about to. */
   unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.#tabs.departed(going).map((copy) => this.#unfinished(copy));
+    return this.tabs.departed(going).map((copy) => this.#unfinished(copy));
   }
 
   #unfinished({ lock, attach, oldest, ups, localID = this.#identity?.localID }: StreamCopy): Unfinished {
@@ -308,13 +302,8 @@ export class IdentityLink {
   adopt(copy: StreamCopy): void {
     this.#cancelLinger();
     this.#apply({ name: 'start', nowMs: this.#nowMs() });
-    this.#tabs.adopt(copy);
+    this.tabs.adopt(copy);
     this.#restIfUnused();
-  }
-
-  /** Takes what a tab sends, for the link that it knows of. */
-  up(tab: TabPort, linkNumber: number, up: TabUp): void {
-    this.#tabs.up(tab, linkNumber, up);
   }
 
   /** A tab calls the durable queue. */
@@ -331,16 +320,19 @@ export class IdentityLink {
 
   /** @returns `undefined` when it cannot be had now. */
   #loadQueue(): Promise<DurableQueue | undefined> {
-    const { load, platform, address, isActive } = this.#options;
-    return (this.#queue ??= load()
+    const { address } = this;
+    const { platform } = this.#host;
+    return (this.#queue ??= this.#host
+      .loadLater()
       .then(
         ({ Queue }) =>
           new Queue({
-            ...{ address, platform, isActive },
+            ...{ address, platform },
+            isActive: () => this.#isActive,
             owner: () => this.#identity?.localID,
-            isHere: (tabID) => this.#tabs.speaksFor(tabID),
+            isHere: (tabID) => this.tabs.speaksFor(tabID),
             tell: (message) => {
-              this.#tabs.tell(message);
+              this.tabs.tell(message);
             },
           }),
       )
@@ -372,8 +364,8 @@ export class IdentityLink {
   /** Another host serves this storage now: tabs go there, and what departed tabs have left is finished here. */
   standDown(to: HostAddress): void {
     this.#lingerMs = 0;
-    this.#tabs.tell({ kind: 'moved', ...to });
-    this.#tabs.dropAll();
+    this.tabs.tell({ kind: 'moved', ...to });
+    this.tabs.dropAll();
     this.#restIfUnused();
   }
 
@@ -412,10 +404,10 @@ export class IdentityLink {
   }
 
   #attempt(): Attempt {
-    const { address, platform, limits, nextLink } = this.#options;
+    const { platform, limits } = this.#host;
     const link = new Link({
-      number: nextLink(),
-      address,
+      number: this.#host.nextLink(),
+      address: this.address,
       fromPlatform: platform,
       sealed: this.#demands.sealed === true,
       limits,
@@ -435,7 +427,7 @@ export class IdentityLink {
       dropped: (envelope, error) => {
         if (!('tab' in envelope)) return;
         if (envelope.tab === QUEUE) this.#withQueue((queue) => queue.dropped(envelope, error));
-        else this.#tabs.dropped(envelope.tab, error.code, error.message);
+        else this.tabs.dropped(envelope.tab, error.code, error.message);
       },
       down: (end) => {
         this.#down(attempt, end);
@@ -446,12 +438,12 @@ export class IdentityLink {
   }
 
   #linkTabs({ link, identity }: Attempt): void {
-    if (identity !== undefined) this.#tabs.linked(link, identity);
+    if (identity !== undefined) this.tabs.linked(link, identity);
   }
 
   #unlink(): void {
     this.#current = undefined;
-    this.#tabs.unlinked();
+    this.tabs.unlinked();
     this.#withQueue((queue) => {
       queue.unlinked();
     });
@@ -461,7 +453,7 @@ export class IdentityLink {
 
   /** @returns Whether a link can be opened: no other one has the identity. */
   async #isReady(): Promise<boolean> {
-    if (!(await this.#options.ready)) return false;
+    if (!(await this.#host.canServe)) return false;
     const name = this.#name;
     if (name === undefined) return true;
     const found = await this.#options.keyring.find(name, this.#isEnding ? SIGNED_OUT : undefined);
@@ -475,15 +467,15 @@ export class IdentityLink {
   #take(identity: Identity, isActive: boolean): boolean {
     this.#name = undefined;
     this.#identity = identity;
-    if (!this.#options.claim(this, isActive)) return false;
-    this.#tabs.identify(identity.localID);
-    this.#tabs.sendStrangers((name) => this.isNamed(name));
+    if (!this.#host.claim(this, isActive)) return false;
+    this.tabs.identify(identity.localID);
+    this.tabs.sendStrangers((name) => this.isNamed(name));
     return true;
   }
 
   #deny(reason: string): void {
     this.#apply({ name: 'denied', reason });
-    this.#options.idle(this);
+    this.#host.idle(this);
   }
 
   /** Behind what is queued, which would be lost. */
@@ -517,25 +509,25 @@ export class IdentityLink {
   }
 
   async #choose(storeID: string, isSuccessor: boolean): Promise<Identity> {
-    const { keyring, fresh, isActive } = this.#options;
+    const { keyring, fresh } = this.#options;
     const because = this.#freshBecause;
     let identity = this.#identity;
     if (identity?.storeID !== storeID || because !== undefined) {
       // Nobody who keeps to an identity becomes another one.
-      if (identity !== undefined && !isActive()) throw new Error('store-lost');
+      if (identity !== undefined && !this.#isActive) throw new Error('store-lost');
       identity = await keyring.identity(storeID, because);
       this.#freshBecause = undefined;
       if (!this.#take(identity, true)) throw new Error('moved');
     }
     // Nor is the session changed while a link is up.
-    if (fresh || because !== undefined || isSuccessor || !isActive()) return identity;
+    if (fresh || because !== undefined || isSuccessor || !this.#isActive) return identity;
     if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
     return this.#trial ?? identity;
   }
 
   async #accepts(serverKey: Bytes): Promise<boolean> {
-    const { keyring, platform } = this.#options;
-    const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
+    const { keyring } = this.#options;
+    const isServerKey = (key: Bytes): boolean => this.#host.platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
     const demanded = this.#demands.pins;
     if (demanded !== undefined) return demanded.includes(toBase64url(serverKey));
@@ -551,7 +543,7 @@ export class IdentityLink {
 
   #tellOfKey(what: string): void {
     const message = `The server at ${this.address} has another key than before: ${what}.`;
-    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_SERVER_KEY_CHANGED', message });
+    this.tabs.tell({ kind: 'notice', code: 'WEBGRAM_SERVER_KEY_CHANGED', message });
   }
 
   #up(attempt: Attempt, ok: OkBody, hello: Hello): void {
@@ -574,11 +566,11 @@ export class IdentityLink {
       if (identity.storage !== storage) this.#tell();
     });
     if (isSuccessor) this.#linkTabs(attempt);
-    this.#tabs.heard(ok.serverTimeMs);
+    this.tabs.heard(ok.serverTimeMs);
     void this.#loadQueue().then((queue) => {
       if (queue === undefined) return;
       void queue.linked(attempt.link, identity);
-      this.#options.linked();
+      this.#host.linked(this);
     });
     this.#apply({ name: 'up', nowMs: this.#nowMs() });
     this.#restIfUnused();
@@ -593,7 +585,7 @@ export class IdentityLink {
         this.#withQueue((queue) => {
           queue.receive(envelope);
         });
-      else this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
+      else this.tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
     } else if (envelope.kind === 'identity') {
       this.#takeIdentityWord(attempt, envelope);
     }
@@ -624,14 +616,15 @@ export class IdentityLink {
   }
 
   #beginRenewal(attempt: Attempt, envelope: IdentityEnvelope): void {
-    const { keyring, address, platform, load } = this.#options;
+    const { address, keyring } = this.#options;
+    const { platform } = this.#host;
     const { link, identity, key } = attempt;
     const { exporter } = link;
     if (!identity || !key || !exporter) return;
     // A newer link would end the renewal.
     this.#dropSuccessor();
     const options = { address, platform, keyring, link, exporter, identity, key };
-    attempt.renewal = load().then(({ Renewal }) => new Renewal(envelope, options));
+    attempt.renewal = this.#host.loadLater().then(({ Renewal }) => new Renewal(envelope, options));
     this.#goOnWithRenewal(attempt, envelope);
   }
 
@@ -651,7 +644,7 @@ export class IdentityLink {
 
   #down(attempt: Attempt, end: LinkEnd): void {
     if (attempt.key && !attempt.wasUp) {
-      this.#ghostUntilMs = this.#nowMs() + this.#options.limits.handshakeTimeoutMs;
+      this.#ghostUntilMs = this.#nowMs() + this.#host.limits.handshakeTimeoutMs;
     }
     if (attempt === this.#successor) {
       this.#successorDown(attempt, end);
@@ -712,7 +705,7 @@ export class IdentityLink {
       end.name === 'denied' && identity !== undefined && judge(identity, end.code) === 'other-key';
     // Whatever else the server says it says again to the link that follows the current one.
     const delayMs = isOtherTry ? 0 : SUCCESSOR_RETRY_MS;
-    this.#cancelSuccession = this.#options.platform.clock.after(delayMs, () => {
+    this.#cancelSuccession = this.#host.platform.clock.after(delayMs, () => {
       this.#openSuccessor();
     });
   }
@@ -726,7 +719,7 @@ export class IdentityLink {
 
   /** The server has ended the identity, or does not know it: another one is used. */
   async #ended(identity: Identity, code: DenialCode): Promise<void> {
-    const { keyring, isActive } = this.#options;
+    const { keyring } = this.#options;
     const state = this.#state;
     if (this.#identity === identity) this.#identity = undefined;
     this.#trial = undefined;
@@ -734,8 +727,8 @@ export class IdentityLink {
     if (this.#state !== state) return;
     if (identity.isAside) {
       this.#openIfWanted();
-    } else if (identity.profile.account === undefined && isActive()) {
-      this.#tabs.denyPinned(code);
+    } else if (identity.profile.account === undefined && this.#isActive) {
+      this.tabs.denyPinned(code);
       this.#wait(code);
     } else {
       // Nobody is to become a stranger unnoticed: the application decides.
@@ -746,12 +739,12 @@ export class IdentityLink {
   /** @param by Generation of the link that has taken the session over. */
   async #superseded(by: unknown): Promise<void> {
     const state = this.#state;
-    const standing = await this.#options.standing?.();
+    const standing = await this.#host.standing();
     if (this.#state !== state) return;
     if (standing === 'lost') {
       // Nobody is here, and what departed tabs have left cannot be finished any more.
       this.close();
-      this.#options.idle(this);
+      this.#host.idle(this);
       return;
     }
     if (standing === 'among others' || this.#nowMs() < this.#ghostUntilMs) {
@@ -771,13 +764,13 @@ export class IdentityLink {
 
   #tellOfFork(): void {
     const message = 'a copy of this identity is in use';
-    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
+    this.tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
   }
 
   // ---- states
 
   #wait(reason: string, minimumMs = 0): void {
-    const random = this.#options.platform.random();
+    const random = this.#host.platform.random();
     this.#apply({ name: 'down', nowMs: this.#nowMs(), random, reason, minimumMs });
   }
 
@@ -793,7 +786,7 @@ export class IdentityLink {
     this.#tell();
     if (this.#state.name === 'waiting') {
       const delayMs = Math.max(0, this.#state.retryAtMs - this.#nowMs());
-      this.#cancelRetry = this.#options.platform.clock.after(delayMs, () => {
+      this.#cancelRetry = this.#host.platform.clock.after(delayMs, () => {
         this.#apply({ name: 'retry', nowMs: this.#nowMs() });
       });
     } else {
@@ -817,16 +810,16 @@ export class IdentityLink {
 
   #restIfUnused(): void {
     this.#cancelLinger();
-    if (!this.#tabs.isEmpty) return;
+    if (!this.tabs.isEmpty) return;
     if (this.#isEnding) this.#sayEnd();
-    this.#cancelLinger = this.#options.platform.clock.after(this.#lingerMs, () => {
+    this.#cancelLinger = this.#host.platform.clock.after(this.#lingerMs, () => {
       this.close();
-      this.#options.idle(this);
+      this.#host.idle(this);
     });
   }
 
   #tell(): void {
-    this.#tabs.tell(this.#stateMessage());
+    this.tabs.tell(this.#stateMessage());
   }
 
   #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | null } {
@@ -834,7 +827,7 @@ export class IdentityLink {
   }
 
   #nowMs(): number {
-    return this.#options.platform.clock.nowMs();
+    return this.#host.platform.clock.nowMs();
   }
 }
 

@@ -166,12 +166,7 @@ export class Keyring {
    * @param key The key that is good; of two, the other one is forgotten.
    * @param pins `S` of the hello and `otherS`. Default: as they were.
    */
-  async confirm(
-    identity: Identity,
-    key: SigningKey,
-    sessionID: number,
-    pins = this.#pins,
-  ): Promise<void> {
+  async confirm(identity: Identity, key: SigningKey, sessionID: number, pins = this.#pins): Promise<void> {
     const loser = key === identity.key ? identity.next : identity.key;
     identity.key = key;
     identity.sessionID = sessionID;

@@ -79,7 +79,7 @@ export class Wallet implements IdentityWallet {
     for (const waiting of [...this.#adds]) {
       const { tab, call, served } = waiting;
       if (served.address !== address) continue;
-      const identity = this.#host.active(address)?.identity;
+      const identity = this.#host.activeAt(address)?.identity;
       if (identity === undefined || identity.sessionID === null) continue;
       this.#adds.delete(waiting);
       void this.#known(served.heir).then((all) => {
@@ -152,7 +152,7 @@ export class Wallet implements IdentityWallet {
   async #switchTo(link: IdentityLink, { entry, storeID, inMemory }: Known): Promise<void> {
     const { address } = link;
     const keyring = this.#host.keyring(address);
-    const before = this.#host.active(address);
+    const before = this.#host.activeAt(address);
     if (inMemory === undefined) {
       let was: string | undefined;
       await keyring.update((now) => {
@@ -169,7 +169,7 @@ export class Wallet implements IdentityWallet {
 
   /** Makes one without an account the active one: another that is there, or a new one. */
   async #add(link: IdentityLink): Promise<void> {
-    const active = this.#host.active(link.address);
+    const active = this.#host.activeAt(link.address);
     if (active?.isFresh) return;
     const known = await this.#known(link);
     const free = known.filter(({ entry }) => entry.account === undefined);
@@ -240,13 +240,13 @@ export class Wallet implements IdentityWallet {
   /** Sends all tabs there that keep to no identity. @param id `null`: a new one. */
   #activate(link: IdentityLink, id: string | null, to: IdentityInfo | null): void {
     const { address } = link;
-    const before = this.#host.active(address);
+    const before = this.#host.activeAt(address);
     const present = this.#host.linksAt(address).find(({ identity }) => identity?.localID === id);
     const next = present ?? this.#open(link, id);
     if (next === before) return;
     this.#host.setActive(next);
     next.visit();
-    before?.sendFollowers(to);
+    before?.tabs.switchFollowers(to);
   }
 
   #open(link: IdentityLink, id: string | null): IdentityLink {
