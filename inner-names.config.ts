@@ -4,23 +4,23 @@
  * name is taken out here, or the property gets another one.
  */
 export const INNER_NAMES = `
-  abandon acknowledge activeAt addLate adopt aged answerBody answered answerType attachAgain authority batcher
+  abandon acknowledge activeAt activeLinks activeInMemory addLate adopt aged answerBody answered answerType attachAgain authority batcher
   behind books canServe caps chosen claim clientSignature clientTag clock copies deliver demand denied
-  denyPinned depart deriveSecret describe dismiss down dropAll dropped earlyBytes environment ephemeral equal
-  expiresInMs exporter fail failed failLater fields findHost forgetInMemory fromPlatform generate
-  generateEphemeral generation give gone greet handshake handshakeTimeoutMs hasArgs hasLostRecord
-  hasLostSession hasRoom heard heartbeat heir holdLock identify idle idleTimeoutMs inMemory intent isAlone
-  isAside isDone isEmpty isFresh isFull isHere isLeaving isNamed isOf isOfAnother isOpen isSettled isStored
-  joinBytes kept keyID keyring keyStore limits linked linkGraceMs linksAt listen loadLater mac macKey
-  madeBecause maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes maxHandshakeBytes maxLinkMs
-  maxQueued maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more nextLink nextPublicKey normal
-  note nowMs numberOf offered opened openSocket otherServerKey owner parts pingMs pongTimeoutMs post probe
-  proof prove queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk records refusal
-  refusals rejectAll remainingMs renewal renewID renewTimeoutMs resolveAll rest restarted retire schedule
-  sealKey sendElsewhere sendEncoded sendStrangers served serverKey serverTimeMs setActive setAsideToTry settle
-  sha256 shown signingKey sinceMs speaksFor standDown standing startedAtMs storeLost subprotocol
-  switchFollowers tabOf tagBytes take tell th1 th3 tickFrameBytes timer tooLarge unlinked useInMemory visit
-  wake wants wasUp watchLock welcomed wish writer
+  denyPinned depart departures deriveSecret describe dismiss down dropAll dropped earlyBytes environment
+  ephemeral equal expiresInMs exporter fail failed failLater fields findHost forgetInMemory fromPlatform
+  generate generateEphemeral generation give gone greet handshake handshakeTimeoutMs hasArgs hasLostRecord
+  hasLostSession hasRoom heard heartbeat heir holdLock identify identityLinks idle idleTimeoutMs inMemory
+  intent isAlone isAside isDone isEmpty isFresh isFull isHere isLeaving isNamed isOf isOfAnother isOpen
+  isSettled isStored joinBytes kept keyID keyring keyStore limits linked linkGraceMs linkOf linksAt listen
+  loadLater mac macKey madeBecause maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes
+  maxHandshakeBytes maxLinkMs maxQueued maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more
+  nextLink nextPublicKey normal note nowMs numberOf offered opened openSocket otherServerKey owner ownerOf
+  parts pingMs pongTimeoutMs post probe proof prove queueLimits randomBytes reader receive receiveAnswer
+  receiveHello receiveOk records refusal refusals rejectAll remainingMs renewal renewID renewTimeoutMs
+  resolveAll rest restarted retire schedule sealKey sendElsewhere sendEncoded sendStrangers served serverKey
+  serverTimeMs setActive setAsideToTry settle sha256 shown signingKey sinceMs speaksFor standDown standing
+  startedAtMs storeLost subprotocol switchFollowers tabOf tagBytes take tell th1 th3 tickFrameBytes timer
+  tooLarge unlinked visit wake wants wasUp watchLock welcomed wish writer
 `
   .trim()
   .split(/\s+/);

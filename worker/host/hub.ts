@@ -28,11 +28,11 @@ export class Hub implements LinkHost, WalletHost {
   readonly platform: HostPlatform;
   readonly limits: Limits;
   readonly canServe: Promise<boolean>;
-  readonly #identityLinks = new Set<IdentityLink>();
+  protected readonly identityLinks = new Set<IdentityLink>();
   /** The one that new tabs get, by server address. */
-  readonly #activeAt = new Map<string, IdentityLink>();
+  protected readonly activeLinks = new Map<string, IdentityLink>();
   readonly #keyrings = new Map<string, Keyring>();
-  readonly #linkOf = new Map<TabPort, IdentityLink>();
+  protected readonly linkOf = new Map<TabPort, IdentityLink>();
   /** The host that serves this storage now, and what to do when nothing is left to be finished here. */
   #successor: { address: HostAddress; finished: () => void } | undefined;
   #links = 0;
@@ -80,21 +80,11 @@ export class Hub implements LinkHost, WalletHost {
         else void this.#callWallet(tab, call, served());
       },
       gone: () => {
-        this.#linkOf.delete(tab);
+        this.linkOf.delete(tab);
         served()?.depart(tab);
       },
     });
     tab.post({ kind: 'welcome', protocol: PORT_PROTOCOL, build, host: { kind } });
-  }
-
-  /**
-   * What is still to be finished for tabs that have gone; another host of this browser can `adopt` it.
-   *
-   * @param ports Of tabs that go together with this host.
-   */
-  unfinished(ports: ReadonlySet<PortLike>): Unfinished[] {
-    const going = [...this.#linkOf.keys()].filter(({ port }) => ports.has(port));
-    return [...this.#identityLinks].flatMap((identityLink) => identityLink.unfinished(going));
   }
 
   /** Finishes what a host before this one has left. */
@@ -108,21 +98,14 @@ export class Hub implements LinkHost, WalletHost {
     link.adopt(copy);
   }
 
-  /** Says goodbye to every server and closes. */
-  close(): void {
-    for (const identityLink of this.#identityLinks) identityLink.close();
-    this.#identityLinks.clear();
-    this.#activeAt.clear();
-  }
-
   /**
    * Another host serves this storage now: its tabs are sent there, and so is who still comes. What departed tabs have
    * left is finished here, unless the other one takes the session over before.
    */
   standDown(address: HostAddress, finished: () => void): void {
     this.#successor = { address, finished };
-    for (const identityLink of this.#identityLinks) identityLink.standDown(address);
-    if (this.#identityLinks.size === 0) finished();
+    for (const identityLink of this.identityLinks) identityLink.standDown(address);
+    if (this.identityLinks.size === 0) finished();
   }
 
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
@@ -134,22 +117,22 @@ export class Hub implements LinkHost, WalletHost {
       this.#sendAway(tab, this.#successor.address);
       return undefined;
     }
-    const before = this.#linkOf.get(tab);
+    const before = this.linkOf.get(tab);
     if (before !== undefined) {
       // What it has sent so far belongs to the identity that it had.
       before.heir.depart(tab);
-      this.#linkOf.delete(tab);
+      this.linkOf.delete(tab);
       tab.copy = undefined;
       tab.hasLostSession = false;
     }
-    const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
-    if (older === undefined && this.#linkOf.size >= this.limits.maxTabs) {
+    const older = [...this.linkOf].find(([{ lock }]) => lock === tab.lock);
+    if (older === undefined && this.linkOf.size >= this.limits.maxTabs) {
       this.#refuse(tab, 'WEBGRAM_TOO_MANY_TABS', `this host serves at most ${this.limits.maxTabs} tabs`);
       return undefined;
     }
     const identityLink = this.#identityLink(hello);
     if (older !== undefined) this.#replace(...older, tab, identityLink);
-    this.#linkOf.set(tab, identityLink);
+    this.linkOf.set(tab, identityLink);
     identityLink.add(tab);
     void this.canServe.then((canServe) => {
       if (!canServe) this.#sendAway(tab, { script: '', build: '', why: 'the worker cannot keep a key here' });
@@ -161,7 +144,7 @@ export class Hub implements LinkHost, WalletHost {
   #replace(older: TabPort, served: IdentityLink, newer: TabPort, by: IdentityLink): void {
     if (served.heir === by) by.tabs.replace(older, newer);
     else served.heir.depart(older);
-    this.#linkOf.delete(older);
+    this.linkOf.delete(older);
     older.close();
   }
 
@@ -179,7 +162,7 @@ export class Hub implements LinkHost, WalletHost {
   }
 
   linksAt(address: string): IdentityLink[] {
-    return [...this.#identityLinks].filter((identityLink) => identityLink.address === address);
+    return [...this.identityLinks].filter((identityLink) => identityLink.address === address);
   }
 
   #named(address: string, name: string): IdentityLink | undefined {
@@ -188,7 +171,7 @@ export class Hub implements LinkHost, WalletHost {
 
   open(wish: Wish): IdentityLink {
     const identityLink = new IdentityLink(this, { ...wish, keyring: this.keyring(wish.address) });
-    this.#identityLinks.add(identityLink);
+    this.identityLinks.add(identityLink);
     return identityLink;
   }
 
@@ -231,17 +214,17 @@ export class Hub implements LinkHost, WalletHost {
   }
 
   idle(identityLink: IdentityLink): void {
-    this.#identityLinks.delete(identityLink);
-    if (this.activeAt(identityLink.address) === identityLink) this.#activeAt.delete(identityLink.address);
-    if (this.#identityLinks.size === 0) this.#successor?.finished();
+    this.identityLinks.delete(identityLink);
+    if (this.activeAt(identityLink.address) === identityLink) this.activeLinks.delete(identityLink.address);
+    if (this.identityLinks.size === 0) this.#successor?.finished();
   }
 
   activeAt(address: string): IdentityLink | undefined {
-    return this.#activeAt.get(address);
+    return this.activeLinks.get(address);
   }
 
   setActive(identityLink: IdentityLink): void {
-    this.#activeAt.set(identityLink.address, identityLink);
+    this.activeLinks.set(identityLink.address, identityLink);
   }
 
   async loadLater(): Promise<LaterModule> {
@@ -270,8 +253,8 @@ export class Hub implements LinkHost, WalletHost {
   }
 
   #sendAway(tab: TabPort, to: HostAddress): void {
-    this.#linkOf.get(tab)?.heir.drop(tab);
-    this.#linkOf.delete(tab);
+    this.linkOf.get(tab)?.heir.drop(tab);
+    this.linkOf.delete(tab);
     tab.post({ kind: 'moved', ...to });
     tab.close();
   }

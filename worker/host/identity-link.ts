@@ -168,7 +168,7 @@ export class IdentityLink {
         this.#restIfUnused();
       },
       (copy) => {
-        host.adopt(this.#unfinished(copy));
+        host.adopt(this.unfinished(copy));
       },
     );
   }
@@ -288,12 +288,8 @@ export class IdentityLink {
     this.#restIfUnused();
   }
 
-  /** What is still to be finished for tabs that have gone, and for some that are about to. */
-  unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.tabs.departed(going).map((copy) => this.#unfinished(copy));
-  }
-
-  #unfinished({ lock, attach, oldest, ups, localID = this.#identity?.localID }: StreamCopy): Unfinished {
+  /** Returns what is still to be finished for a tab, as another host or identity takes it over. */
+  unfinished({ lock, attach, oldest, ups, localID = this.#identity?.localID }: StreamCopy): Unfinished {
     const { address } = this;
     return { lock, address, demands: this.#demands, localID, attach: { ...attach, oldest }, ups };
   }
@@ -596,7 +592,7 @@ export class IdentityLink {
     if (identity === undefined) return;
     switch (envelope.what) {
       case 'renew':
-        this.#beginRenewal(attempt, envelope);
+        this.#beginRenewal(attempt, envelope, identity);
         break;
       case 'renew-ok':
         // One that nobody waits for changes nothing.
@@ -615,16 +611,13 @@ export class IdentityLink {
     }
   }
 
-  #beginRenewal(attempt: Attempt, envelope: IdentityEnvelope): void {
-    const { address, keyring } = this.#options;
+  #beginRenewal(attempt: Attempt, envelope: IdentityEnvelope, identity: Identity): void {
     const { platform } = this.#host;
-    const { link, identity, key } = attempt;
-    const { exporter } = link;
-    if (!identity || !key || !exporter) return;
     // A newer link would end the renewal.
     this.#dropSuccessor();
-    const options = { address, platform, keyring, link, exporter, identity, key };
-    attempt.renewal = this.#host.loadLater().then(({ Renewal }) => new Renewal(envelope, options));
+    attempt.renewal = this.#host
+      .loadLater()
+      .then(({ Renewal }) => new Renewal(envelope, { ...this.#options, ...attempt, platform, identity }));
     this.#goOnWithRenewal(attempt, envelope);
   }
 

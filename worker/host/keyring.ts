@@ -45,9 +45,10 @@ export const SIGNED_OUT = 'signed-out';
 export class Keyring {
   readonly #options: KeyringOptions;
   readonly #prefix: string;
-  readonly #inMemory = new Map<string, Identity>();
-  /** The one in use that ends with this host, by storeID. */
-  readonly #activeInMemory = new Map<string, Identity>();
+  /** Those that end with this host, by localID. */
+  readonly inMemory = new Map<string, Identity>();
+  /** Those of them that are in use, by storeID. */
+  readonly activeInMemory = new Map<string, Identity>();
   readonly #replacedBecause = new Map<string, NewReason>();
   #pins: readonly Bytes[] = [];
 
@@ -73,7 +74,7 @@ export class Keyring {
   async identity(storeID: string, freshBecause?: NewReason): Promise<Identity> {
     const fresh = freshBecause !== undefined;
     if (fresh) this.#replacedBecause.set(storeID, freshBecause);
-    const remembered = this.#activeInMemory.get(storeID);
+    const remembered = this.activeInMemory.get(storeID);
     if (remembered !== undefined && !fresh) return remembered;
 
     const records = await this.#read();
@@ -98,8 +99,8 @@ export class Keyring {
    * @throws when the store cannot be read.
    */
   async find(name: string, aside?: string): Promise<[Identity, boolean] | undefined> {
-    const known = [...this.#inMemory.values()].find((identity) => isNamed(identity, name));
-    if (known !== undefined) return [known, this.#activeInMemory.get(known.storeID) === known];
+    const known = [...this.inMemory.values()].find((identity) => isNamed(identity, name));
+    if (known !== undefined) return [known, this.activeInMemory.get(known.storeID) === known];
     const records = await this.records();
     const named = [...records.values()]
       .map(ownIdentityRecord)
@@ -112,25 +113,10 @@ export class Keyring {
     return [identity, typeof active === 'object' && active.localID === identity.localID];
   }
 
-  /** Returns what ends with this host, and which of it is in use. */
-  get inMemory(): { identity: Identity; isActive: boolean }[] {
-    return [...this.#inMemory.values()].map((identity) => ({
-      identity,
-      isActive: this.#activeInMemory.get(identity.storeID) === identity,
-    }));
-  }
-
-  /** Uses another identity that ends with this host, or none. */
-  useInMemory(storeID: string, identity: Identity | undefined): void {
-    if (identity === undefined) this.#activeInMemory.delete(storeID);
-    else this.#activeInMemory.set(storeID, identity);
-    this.touched();
-  }
-
   /** Forgets an identity that ends with this host. */
   forgetInMemory({ localID, storeID }: Identity): void {
-    this.#inMemory.delete(localID);
-    if (this.#activeInMemory.get(storeID)?.localID === localID) this.#activeInMemory.delete(storeID);
+    this.inMemory.delete(localID);
+    if (this.activeInMemory.get(storeID)?.localID === localID) this.activeInMemory.delete(storeID);
   }
 
   /**
@@ -261,8 +247,9 @@ export class Keyring {
       isStored: false,
       madeBecause: reason,
     };
-    this.#inMemory.set(identity.localID, identity);
-    this.useInMemory(identity.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    this.activeInMemory.set(identity.storeID, identity);
+    this.touched();
     return identity;
   }
 
@@ -320,8 +307,9 @@ export class Keyring {
   hasLostRecord(identity: Identity): void {
     identity.storage = 'memory';
     identity.isStored = false;
-    this.#inMemory.set(identity.localID, identity);
-    if (!this.#activeInMemory.has(identity.storeID)) this.useInMemory(identity.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    if (!this.activeInMemory.has(identity.storeID)) this.activeInMemory.set(identity.storeID, identity);
+    this.touched();
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {

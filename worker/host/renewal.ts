@@ -1,5 +1,5 @@
 import { ClientRenewal } from 'webgram';
-import type { Bytes, IdentityEnvelope, SigningKey } from 'webgram';
+import type { IdentityEnvelope, SigningKey } from 'webgram';
 import type { Identity } from './identity.ts';
 import { identityKey, nextKeyOf, ownIdentityRecord } from './identity-records.ts';
 import { provenKey } from './key-proof.ts';
@@ -13,12 +13,10 @@ export interface RenewalOptions {
   platform: Pick<HostPlatform, 'crypto' | 'keys'>;
   keyring: Keyring;
   /** The link on which it happens. */
-  link: Pick<Link, 'send'>;
-  /** Of that link. */
-  exporter: Bytes;
+  link: Pick<Link, 'send' | 'exporter'>;
   identity: Identity;
   /** The key that the link was opened with. */
-  key: SigningKey;
+  key?: SigningKey;
 }
 
 /** What a link needs of the renewal of its key; see `Renewal`. */
@@ -29,7 +27,10 @@ export interface KeyRenewal {
 
 /** What is loaded with the queue. */
 export interface RenewalModule {
-  /** @throws {WebgramError} `WEBGRAM_BAD_FRAME` unless the envelope is a `renew`. */
+  /**
+   * @throws {WebgramError} `WEBGRAM_BAD_FRAME` unless the envelope is a `renew`.
+   * @throws {TypeError} when the link is no more.
+   */
   Renewal: new (envelope: IdentityEnvelope, options: RenewalOptions) => KeyRenewal;
 }
 
@@ -39,7 +40,9 @@ export class Renewal implements KeyRenewal {
   readonly #steps: ClientRenewal;
 
   constructor(envelope: IdentityEnvelope, options: RenewalOptions) {
-    const { exporter, key } = options;
+    const { key, link } = options;
+    const { exporter } = link;
+    if (key === undefined || exporter === undefined) throw new TypeError('the link must be active');
     this.#options = options;
     this.#steps = new ClientRenewal(envelope, { exporter, publicKey: key.publicKey });
   }

@@ -126,7 +126,8 @@ export class Wallet implements IdentityWallet {
       const entry = entryOf(record, isActive, 'persistent');
       known.set(entry.id, { entry, storeID: record.storeID });
     }
-    for (const { identity, isActive } of keyring.inMemory) {
+    for (const identity of keyring.inMemory.values()) {
+      const isActive = keyring.activeInMemory.get(identity.storeID) === identity;
       const entry = entryOf(identity, isActive, identity.storage);
       known.set(entry.id, { entry, storeID: identity.storeID, inMemory: identity });
     }
@@ -163,7 +164,9 @@ export class Wallet implements IdentityWallet {
       // It may not know yet which one it is.
       if (was) before?.bind(was);
     }
-    keyring.useInMemory(storeID, inMemory);
+    if (inMemory === undefined) keyring.activeInMemory.delete(storeID);
+    else keyring.activeInMemory.set(storeID, inMemory);
+    keyring.touched();
     this.#activate(link, entry.id, infoOf(entry));
   }
 
