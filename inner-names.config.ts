@@ -5,7 +5,7 @@
  */
 export const INNER_NAMES = `
   abandon acknowledge activeAt activeLinks activeInMemory addLate adopt aged answerBody answered answerType attachAgain authority batcher
-  behind books canServe caps chosen claim clientSignature clientTag clock copies deliver demand denied
+  behind books canServe caps chosen claim clientSignature clientTag clock confirmed copies deliver demand denied
   denyPinned depart departures deriveSecret describe dismiss down dropAll dropped earlyBytes environment
   ephemeral equal expiresInMs exporter fail failed failLater fields findHost forgetInMemory fromPlatform
   generate generateEphemeral generation give gone greet handshake handshakeTimeoutMs hasArgs hasLostRecord
@@ -19,7 +19,7 @@ export const INNER_NAMES = `
   receiveHello receiveOk records refusal refusals rejectAll remainingMs renewal renewID renewTimeoutMs
   resolveAll rest restarted retire schedule sealKey sendElsewhere sendEncoded sendStrangers served serverKey
   serverTimeMs setActive setAsideToTry settle sha256 shown signingKey sinceMs speaksFor standDown standing
-  startedAtMs storeLost subprotocol switchFollowers tabOf tagBytes take tell th1 th3 tickFrameBytes timer
+  startedAtMs storeLost subprotocol switchFollowers tabOf tagBytes take tell tellChange th1 th3 tickFrameBytes timer
   tooLarge unlinked visit wake wants wasUp watchLock welcomed wish writer
 `
   .trim()

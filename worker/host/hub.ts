@@ -150,7 +150,10 @@ export class Hub implements LinkHost, WalletHost {
 
   #identityLink(wish: Wish): IdentityLink {
     const { address, demands, fresh, identity } = wish;
-    const present = identity === null ? this.activeAt(address) : this.#named(address, identity);
+    const present =
+      identity === null
+        ? this.activeAt(address)
+        : this.linksAt(address).find((identityLink) => identityLink.isNamed(identity));
     if (present !== undefined && !fresh) {
       present.demand(demands);
       return present;
@@ -163,10 +166,6 @@ export class Hub implements LinkHost, WalletHost {
 
   linksAt(address: string): IdentityLink[] {
     return [...this.identityLinks].filter((identityLink) => identityLink.address === address);
-  }
-
-  #named(address: string, name: string): IdentityLink | undefined {
-    return this.linksAt(address).find((identityLink) => identityLink.isNamed(name));
   }
 
   open(wish: Wish): IdentityLink {
@@ -234,14 +233,13 @@ export class Hub implements LinkHost, WalletHost {
   }
 
   keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock } = this.platform;
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
       const changed = (): void => {
         for (const link of this.linksAt(address)) link.tabs.tell({ kind: 'identities' });
         this.#wallet?.changed(address);
       };
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, changed, nowMs: () => clock.nowMs() });
+      keyring = new Keyring({ ...this.platform, address, changed });
       this.#keyrings.set(address, keyring);
     }
     return keyring;

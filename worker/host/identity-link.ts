@@ -96,6 +96,8 @@ export interface IdentityLinkOptions {
   fromClient: Record<string, unknown> | null;
 }
 
+type Untimed<Event> = Event extends unknown ? Omit<Event, 'nowMs'> : never;
+
 /** One link, and who it says that it is. */
 interface Attempt {
   link: Link;
@@ -248,7 +250,7 @@ export class IdentityLink {
 
   /** Opens a link for a while, although no tab is here. */
   visit(): void {
-    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#start();
     this.#restIfUnused();
   }
 
@@ -260,14 +262,13 @@ export class IdentityLink {
     this.#dropSuccessor();
     this.#current?.link.bye('closed');
     this.#unlink();
-    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume', nowMs: this.#nowMs() });
+    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume' });
     this.#openIfWanted();
   }
 
   /** A tab says hello: it learns at once how things stand. */
   add(tab: TabPort): void {
-    this.#cancelLinger();
-    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#start();
     this.tabs.sendElsewhere(tab);
     tab.post(this.#stateMessage());
     this.tabs.add(tab);
@@ -296,8 +297,7 @@ export class IdentityLink {
 
   /** Finishes what a host before this one has left. */
   adopt(copy: StreamCopy): void {
-    this.#cancelLinger();
-    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#start();
     this.tabs.adopt(copy);
     this.#restIfUnused();
   }
@@ -344,7 +344,7 @@ export class IdentityLink {
 
   /** A page was focused, or the network came back. */
   wake(): void {
-    this.#apply({ name: 'wake', nowMs: this.#nowMs() });
+    this.#apply({ name: 'wake' });
     this.#current?.link.probe();
   }
 
@@ -354,7 +354,7 @@ export class IdentityLink {
     if (this.#refusedKey === undefined || this.#demands.pins !== undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
-    this.#apply({ name: 'retry', nowMs: this.#nowMs() });
+    this.#apply({ name: 'retry' });
   }
 
   /** Another host serves this storage now: tabs go there, and what departed tabs have left is finished here. */
@@ -558,7 +558,7 @@ export class IdentityLink {
     this.#acceptedKey = this.#supersededBy = undefined;
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
-    void this.#options.keyring.confirm(identity, key, ok.sessionID, pins).then(() => {
+    void this.#options.keyring.confirmed(identity, key, ok.sessionID, pins).then(() => {
       if (identity.storage !== storage) this.#tell();
     });
     if (isSuccessor) this.#linkTabs(attempt);
@@ -568,7 +568,7 @@ export class IdentityLink {
       void queue.linked(attempt.link, identity);
       this.#host.linked(this);
     });
-    this.#apply({ name: 'up', nowMs: this.#nowMs() });
+    this.#apply({ name: 'up' });
     this.#restIfUnused();
   }
 
@@ -592,11 +592,8 @@ export class IdentityLink {
     if (identity === undefined) return;
     switch (envelope.what) {
       case 'renew':
-        this.#beginRenewal(attempt, envelope, identity);
-        break;
       case 'renew-ok':
-        // One that nobody waits for changes nothing.
-        this.#goOnWithRenewal(attempt, envelope);
+        this.#renew(attempt, envelope, identity);
         break;
       case 'profile':
         // Told at once, whatever the disk does.
@@ -611,17 +608,16 @@ export class IdentityLink {
     }
   }
 
-  #beginRenewal(attempt: Attempt, envelope: IdentityEnvelope, identity: Identity): void {
+  #renew(attempt: Attempt, envelope: IdentityEnvelope, identity: Identity): void {
     const { platform } = this.#host;
-    // A newer link would end the renewal.
-    this.#dropSuccessor();
-    attempt.renewal = this.#host
-      .loadLater()
-      .then(({ Renewal }) => new Renewal(envelope, { ...this.#options, ...attempt, platform, identity }));
-    this.#goOnWithRenewal(attempt, envelope);
-  }
-
-  #goOnWithRenewal(attempt: Attempt, envelope: IdentityEnvelope): void {
+    if (envelope.what === 'renew') {
+      // A newer link would end the renewal.
+      this.#dropSuccessor();
+      attempt.renewal = this.#host
+        .loadLater()
+        .then(({ Renewal }) => new Renewal(envelope, { ...this.#options, ...attempt, platform, identity }));
+    }
+    // A renew-ok that nobody waits for changes nothing.
     attempt.renewal
       ?.then((renewal) => renewal.receive(envelope))
       .catch((error: unknown) => {
@@ -764,23 +760,28 @@ export class IdentityLink {
 
   #wait(reason: string, minimumMs = 0): void {
     const random = this.#host.platform.random();
-    this.#apply({ name: 'down', nowMs: this.#nowMs(), random, reason, minimumMs });
+    this.#apply({ name: 'down', random, reason, minimumMs });
   }
 
   #resume(): void {
-    this.#apply({ name: 'resume', nowMs: this.#nowMs() });
+    this.#apply({ name: 'resume' });
   }
 
-  #apply(event: ReconnectEvent): void {
+  #start(): void {
+    this.#cancelLinger();
+    this.#apply({ name: 'start' });
+  }
+
+  #apply(event: Untimed<ReconnectEvent>): void {
     const before = this.#state;
-    this.#state = next(before, event);
+    this.#state = next(before, { ...event, nowMs: this.#nowMs() } as ReconnectEvent);
     if (this.#state === before) return;
     this.#cancelRetry();
     this.#tell();
     if (this.#state.name === 'waiting') {
       const delayMs = Math.max(0, this.#state.retryAtMs - this.#nowMs());
       this.#cancelRetry = this.#host.platform.clock.after(delayMs, () => {
-        this.#apply({ name: 'retry', nowMs: this.#nowMs() });
+        this.#apply({ name: 'retry' });
       });
     } else {
       this.#openIfWanted();

@@ -15,6 +15,7 @@ import type { IdentityRecord, Profile, ServerRecord, SetAside, StoredKey } from 
 import { provenKey } from './key-proof.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { KeyStore, Write } from './key-store.ts';
+import type { Clock } from './platform.ts';
 
 /** How long a key that the server did not know is kept, in ms. */
 export const KEEP_ASIDE_MS = 30 * 86_400_000;
@@ -24,11 +25,10 @@ export const TRY_ASIDE_MS = 86_400_000;
 export interface KeyringOptions {
   /** Normalised WebSocket address of the server. */
   address: string;
-  store: KeyStore;
+  keyStore: KeyStore;
   keys: KeyMaker;
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
-  /** Wall clock, ms since 1970. */
-  nowMs: () => number;
+  clock: Pick<Clock, 'nowMs'>;
   /** Something that is known of the identities has changed. Default: nobody wants to know. */
   changed?: () => void;
 }
@@ -120,11 +120,11 @@ export class Keyring {
   }
 
   /**
-   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirm` follows.
+   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirmed` follows.
    * Forgets those that were set aside more than 30 days ago.
    */
   async setAsideToTry(storeID: string): Promise<Identity | undefined> {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     let due: IdentityRecord | undefined;
     await this.#write((records) => {
       const writes: Write[] = [];
@@ -152,7 +152,7 @@ export class Keyring {
    * @param key The key that is good; of two, the other one is forgotten.
    * @param pins `S` of the hello and `otherS`. Default: as they were.
    */
-  async confirm(identity: Identity, key: SigningKey, sessionID: number, pins = this.#pins): Promise<void> {
+  async confirmed(identity: Identity, key: SigningKey, sessionID: number, pins = this.#pins): Promise<void> {
     const loser = key === identity.key ? identity.next : identity.key;
     identity.key = key;
     identity.sessionID = sessionID;
@@ -205,12 +205,12 @@ export class Keyring {
       publicKey,
       privateKey,
       sessionID: null,
-      createdAtMs: this.#options.nowMs(),
+      createdAtMs: this.#options.clock.nowMs(),
     };
   }
 
   async #makeAndStore(storeID: string, reason: NewReason, fresh: boolean): Promise<Identity> {
-    const { address, store } = this.#options;
+    const { address, keyStore } = this.#options;
     const made = await this.#make(storeID);
     const key = this.#nameOf(made);
     try {
@@ -225,7 +225,7 @@ export class Keyring {
           [serverKey(address), { ...(server ?? NO_SERVER), active }],
         ];
       });
-      const records = await store.read(this.#prefix);
+      const records = await keyStore.read(this.#prefix);
       const stored = fresh ? parseIdentityRecord(records.get(key)) : pickActive(records, address, storeID);
       if (stored !== undefined && stored !== 'newer') {
         const identity = await this.#usable(stored, stored.localID === made.localID ? reason : undefined);
@@ -249,7 +249,7 @@ export class Keyring {
     };
     this.inMemory.set(identity.localID, identity);
     this.activeInMemory.set(identity.storeID, identity);
-    this.touched();
+    this.tellChange();
     return identity;
   }
 
@@ -259,7 +259,7 @@ export class Keyring {
     if (key === undefined) return undefined;
     const stored = nextKeyOf(record);
     const next = stored && (await provenKey(this.#options, stored));
-    const { storage } = this.#options.store;
+    const { storage } = this.#options.keyStore;
     return { ...publicHalf(record), key, next, storage, isStored: true, madeBecause };
   }
 
@@ -309,7 +309,7 @@ export class Keyring {
     identity.isStored = false;
     this.inMemory.set(identity.localID, identity);
     if (!this.activeInMemory.has(identity.storeID)) this.activeInMemory.set(identity.storeID, identity);
-    this.touched();
+    this.tellChange();
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
@@ -317,7 +317,7 @@ export class Keyring {
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(key));
       if (record === undefined) return [];
-      const setAside: SetAside = { atMs: this.#options.nowMs(), ...record.setAside, reason };
+      const setAside: SetAside = { atMs: this.#options.clock.nowMs(), ...record.setAside, reason };
       return [[key, { ...record, setAside }]];
     });
   }
@@ -328,23 +328,23 @@ export class Keyring {
 
   /** Returns all records under a prefix, mostly of the address. @throws when they cannot be read. */
   records(prefix = this.#prefix): Promise<ReadonlyMap<string, unknown>> {
-    return this.#options.store.read(prefix);
+    return this.#options.keyStore.read(prefix);
   }
 
   /** Something that no record knows has changed. */
-  touched(): void {
+  tellChange(): void {
     this.#options.changed?.();
   }
 
   /** Changes records, durably. @throws when that fails. */
   async update(change: (now: ReadonlyMap<string, unknown>) => readonly Write[]): Promise<void> {
     let isChanged = false;
-    await this.#options.store.update(this.#prefix, (now) => {
+    await this.#options.keyStore.update(this.#prefix, (now) => {
       const writes = change(now);
       isChanged = writes.length > 0;
       return writes;
     });
-    if (isChanged) this.touched();
+    if (isChanged) this.tellChange();
   }
 
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {

@@ -57,7 +57,7 @@ export class Renewal implements KeyRenewal {
     } else {
       this.#steps.receiveOk(envelope);
       // The old key is answered with a denial only.
-      if (identity.next !== undefined) await keyring.confirm(identity, identity.next, identity.sessionID!);
+      if (identity.next !== undefined) await keyring.confirmed(identity, identity.next, identity.sessionID!);
     }
   }
 

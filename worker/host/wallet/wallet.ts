@@ -166,7 +166,7 @@ export class Wallet implements IdentityWallet {
     }
     if (inMemory === undefined) keyring.activeInMemory.delete(storeID);
     else keyring.activeInMemory.set(storeID, inMemory);
-    keyring.touched();
+    keyring.tellChange();
     this.#activate(link, entry.id, infoOf(entry));
   }
 
@@ -201,7 +201,7 @@ export class Wallet implements IdentityWallet {
       const { name: _name, ...rest } = record;
       return [[key, chosen === undefined ? rest : { ...rest, name: chosen }]];
     });
-    if (inMemory !== undefined) keyring.touched();
+    if (inMemory !== undefined) keyring.tellChange();
   }
 
   /** Takes an identity out of use for good. If it was active, one without an account follows. */
@@ -233,7 +233,7 @@ export class Wallet implements IdentityWallet {
     const living = this.#host.linksAt(address).find(({ identity }) => identity?.localID === entry.id);
     if (inMemory !== undefined) keyring.forgetInMemory(inMemory);
     if (wasActive) await this.#add(link);
-    keyring.touched();
+    keyring.tellChange();
     behind.push(() => {
       living?.dismiss(why);
       if (why === SIGNED_OUT) (living ?? this.#open(link, entry.id)).end();
