@@ -7,7 +7,7 @@ export const INNER_NAMES = `
   abandon acknowledge activeAt activeLinks activeInMemory addLate adopt aged answerBody answered answerType attachAgain authority batcher
   behind books canServe caps chosen claim clientSignature clientTag clock confirmed copies deliver demand denied
   denyPinned depart departures deriveSecret describe dismiss down dropAll dropped earlyBytes environment
-  ephemeral equal expiresInMs exporter fail failed failLater fields findHost forgetInMemory fromPlatform
+  ephemeral equal expiresInMs exporter failed failLater fields findHost forgetInMemory fromPlatform
   generate generateEphemeral generation give gone greet handshake handshakeTimeoutMs hasArgs hasLostRecord
   hasLostSession hasRoom heard heartbeat heir holdLock identify identityLinks idle idleTimeoutMs inMemory
   intent isAlone isAside isDone isEmpty isFresh isFull isHere isLeaving isNamed isOf isOfAnother isOpen
