@@ -1,5 +1,5 @@
 import type { TabUp } from 'webgram';
-import { Hub } from '../../worker/host/hub.ts';
+import { EndableHub } from '../../worker/host/endable-hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
 import * as later from '../../worker/host/later.ts';
 import type { TabToHost } from '../../worker/host/port-protocol.ts';
@@ -43,7 +43,7 @@ export interface LeaderOptions {
  * closes a tab may let them get lost.
  */
 export class Leader {
-  readonly #hub: Hub;
+  readonly #hub: EndableHub;
   readonly #legacy: Legacy;
   readonly #options: LeaderOptions;
   readonly #resign: () => void;
@@ -55,7 +55,7 @@ export class Leader {
   #told = 0;
   #isTelling = false;
 
-  private constructor(hub: Hub, legacy: Legacy, options: LeaderOptions, resign: () => void) {
+  private constructor(hub: EndableHub, legacy: Legacy, options: LeaderOptions, resign: () => void) {
     this.#hub = hub;
     this.#legacy = legacy;
     this.#options = options;
@@ -68,7 +68,7 @@ export class Leader {
     const legacy: Legacy = new Legacy((unfinished) => {
       hub.adopt(unfinished);
     });
-    const hub: Hub = new Hub({
+    const hub: EndableHub = new EndableHub({
       ...webPlatform('leader-tab', build),
       openSocket,
       keyStore: new IdbKeyStore(),

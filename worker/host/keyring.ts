@@ -15,6 +15,7 @@ import type { IdentityRecord, Profile, ServerRecord, SetAside, StoredKey } from 
 import { provenKey } from './key-proof.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { KeyStore, Write } from './key-store.ts';
+import type { Clock } from './platform.ts';
 
 /** How long a key that the server did not know is kept, in ms. */
 export const KEEP_ASIDE_MS = 30 * 86_400_000;
@@ -24,11 +25,10 @@ export const TRY_ASIDE_MS = 86_400_000;
 export interface KeyringOptions {
   /** Normalised WebSocket address of the server. */
   address: string;
-  store: KeyStore;
+  keyStore: KeyStore;
   keys: KeyMaker;
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
-  /** Wall clock, ms since 1970. */
-  nowMs: () => number;
+  clock: Pick<Clock, 'nowMs'>;
   /** Something that is known of the identities has changed. Default: nobody wants to know. */
   changed?: () => void;
 }
@@ -45,9 +45,10 @@ export const SIGNED_OUT = 'signed-out';
 export class Keyring {
   readonly #options: KeyringOptions;
   readonly #prefix: string;
-  readonly #inMemory = new Map<string, Identity>();
-  /** The one in use that ends with this host, by storeID. */
-  readonly #activeInMemory = new Map<string, Identity>();
+  /** Those that end with this host, by localID. */
+  readonly inMemory = new Map<string, Identity>();
+  /** Those of them that are in use, by storeID. */
+  readonly activeInMemory = new Map<string, Identity>();
   readonly #replacedBecause = new Map<string, NewReason>();
   #pins: readonly Bytes[] = [];
 
@@ -73,7 +74,7 @@ export class Keyring {
   async identity(storeID: string, freshBecause?: NewReason): Promise<Identity> {
     const fresh = freshBecause !== undefined;
     if (fresh) this.#replacedBecause.set(storeID, freshBecause);
-    const remembered = this.#activeInMemory.get(storeID);
+    const remembered = this.activeInMemory.get(storeID);
     if (remembered !== undefined && !fresh) return remembered;
 
     const records = await this.#read();
@@ -98,8 +99,8 @@ export class Keyring {
    * @throws when the store cannot be read.
    */
   async find(name: string, aside?: string): Promise<[Identity, boolean] | undefined> {
-    const known = [...this.#inMemory.values()].find((identity) => isNamed(identity, name));
-    if (known !== undefined) return [known, this.#activeInMemory.get(known.storeID) === known];
+    const known = [...this.inMemory.values()].find((identity) => isNamed(identity, name));
+    if (known !== undefined) return [known, this.activeInMemory.get(known.storeID) === known];
     const records = await this.records();
     const named = [...records.values()]
       .map(ownIdentityRecord)
@@ -112,33 +113,18 @@ export class Keyring {
     return [identity, typeof active === 'object' && active.localID === identity.localID];
   }
 
-  /** Returns what ends with this host, and which of it is in use. */
-  get inMemory(): { identity: Identity; isActive: boolean }[] {
-    return [...this.#inMemory.values()].map((identity) => ({
-      identity,
-      isActive: this.#activeInMemory.get(identity.storeID) === identity,
-    }));
-  }
-
-  /** Uses another identity that ends with this host, or none. */
-  useInMemory(storeID: string, identity: Identity | undefined): void {
-    if (identity === undefined) this.#activeInMemory.delete(storeID);
-    else this.#activeInMemory.set(storeID, identity);
-    this.touched();
-  }
-
   /** Forgets an identity that ends with this host. */
   forgetInMemory({ localID, storeID }: Identity): void {
-    this.#inMemory.delete(localID);
-    if (this.#activeInMemory.get(storeID)?.localID === localID) this.#activeInMemory.delete(storeID);
+    this.inMemory.delete(localID);
+    if (this.activeInMemory.get(storeID)?.localID === localID) this.activeInMemory.delete(storeID);
   }
 
   /**
-   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirm` follows.
+   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirmed` follows.
    * Forgets those that were set aside more than 30 days ago.
    */
   async setAsideToTry(storeID: string): Promise<Identity | undefined> {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     let due: IdentityRecord | undefined;
     await this.#write((records) => {
       const writes: Write[] = [];
@@ -161,58 +147,12 @@ export class Keyring {
   }
 
   /**
-   * Makes a key that may soon be the identity's, and keeps it durably beside the present one.
+   * Notes what a verified `session-ok` said, or a `renew-ok`.
    *
-   * @throws when it cannot be kept: a key that the server takes and this browser loses would lock the user out.
+   * @param key The key that is good; of two, the other one is forgotten.
+   * @param pins `S` of the hello and `otherS`. Default: as they were.
    */
-  async prepareNext(identity: Identity): Promise<SigningKey> {
-    const { keys, store } = this.#options;
-    const next = await keys.generate();
-    let key: SigningKey | undefined = keys.signingKey(next.publicKey, next.privateKey);
-    if (identity.isStored) {
-      const name = this.#nameOf(identity);
-      let isGone = false;
-      await store.update(this.#prefix, (now) => {
-        isGone = !now.has(name);
-        const record = ownIdentityRecord(now.get(name));
-        if (record === undefined || !samePoint(record.publicKey, identity.key.publicKey)) return [];
-        // The next key can only resume, so the session must be known wherever it is.
-        return [[name, { ...record, sessionID: identity.sessionID, next }]];
-      });
-      if (isGone) this.#hasLostRecord(identity);
-      else {
-        const record = ownIdentityRecord((await store.read(this.#prefix)).get(name));
-        const kept = record && nextKeyOf(record);
-        key = kept && (await provenKey(this.#options, kept));
-        // Not kept, or not as it was; or another host has changed this identity.
-        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error();
-      }
-    }
-    identity.next = key;
-    identity.refusals = 0;
-    return key;
-  }
-
-  /** The server has taken the next key in the place of the present one. */
-  async renewed(identity: Identity): Promise<void> {
-    if (identity.next === undefined) return;
-    const old = identity.key;
-    identity.key = identity.next;
-    await this.#settle(identity, old, this.#pins);
-  }
-
-  /**
-   * Notes what a verified `session-ok` said.
-   *
-   * @param key The key that was proved; of two, the other one is forgotten.
-   * @param pins `S` of this hello and `otherS`.
-   */
-  async confirm(
-    identity: Identity,
-    key: SigningKey,
-    sessionID: number,
-    pins: readonly Bytes[],
-  ): Promise<void> {
+  async confirmed(identity: Identity, key: SigningKey, sessionID: number, pins = this.#pins): Promise<void> {
     const loser = key === identity.key ? identity.next : identity.key;
     identity.key = key;
     identity.sessionID = sessionID;
@@ -265,12 +205,12 @@ export class Keyring {
       publicKey,
       privateKey,
       sessionID: null,
-      createdAtMs: this.#options.nowMs(),
+      createdAtMs: this.#options.clock.nowMs(),
     };
   }
 
   async #makeAndStore(storeID: string, reason: NewReason, fresh: boolean): Promise<Identity> {
-    const { address, store } = this.#options;
+    const { address, keyStore } = this.#options;
     const made = await this.#make(storeID);
     const key = this.#nameOf(made);
     try {
@@ -285,7 +225,7 @@ export class Keyring {
           [serverKey(address), { ...(server ?? NO_SERVER), active }],
         ];
       });
-      const records = await store.read(this.#prefix);
+      const records = await keyStore.read(this.#prefix);
       const stored = fresh ? parseIdentityRecord(records.get(key)) : pickActive(records, address, storeID);
       if (stored !== undefined && stored !== 'newer') {
         const identity = await this.#usable(stored, stored.localID === made.localID ? reason : undefined);
@@ -307,8 +247,9 @@ export class Keyring {
       isStored: false,
       madeBecause: reason,
     };
-    this.#inMemory.set(identity.localID, identity);
-    this.useInMemory(identity.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    this.activeInMemory.set(identity.storeID, identity);
+    this.tellChange();
     return identity;
   }
 
@@ -318,7 +259,7 @@ export class Keyring {
     if (key === undefined) return undefined;
     const stored = nextKeyOf(record);
     const next = stored && (await provenKey(this.#options, stored));
-    const { storage } = this.#options.store;
+    const { storage } = this.#options.keyStore;
     return { ...publicHalf(record), key, next, storage, isStored: true, madeBecause };
   }
 
@@ -335,7 +276,7 @@ export class Keyring {
       const name = this.#nameOf(identity);
       const record = ownIdentityRecord(now.get(name));
       // The site's data was cleared under a living host: it goes on in memory, and says so.
-      if (!now.has(name)) this.#hasLostRecord(identity);
+      if (!now.has(name)) this.hasLostRecord(identity);
       if (record === undefined) return writes;
       const settled = settledRecord(record, winner, loser?.publicKey);
       const { sessionID } = identity;
@@ -362,11 +303,13 @@ export class Keyring {
     return [[name, { ...known, pins: [...pins], active }]];
   }
 
-  #hasLostRecord(identity: Identity): void {
+  /** The record is gone: the identity goes on in memory, and says so. */
+  hasLostRecord(identity: Identity): void {
     identity.storage = 'memory';
     identity.isStored = false;
-    this.#inMemory.set(identity.localID, identity);
-    if (!this.#activeInMemory.has(identity.storeID)) this.useInMemory(identity.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    if (!this.activeInMemory.has(identity.storeID)) this.activeInMemory.set(identity.storeID, identity);
+    this.tellChange();
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
@@ -374,7 +317,7 @@ export class Keyring {
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(key));
       if (record === undefined) return [];
-      const setAside: SetAside = { atMs: this.#options.nowMs(), ...record.setAside, reason };
+      const setAside: SetAside = { atMs: this.#options.clock.nowMs(), ...record.setAside, reason };
       return [[key, { ...record, setAside }]];
     });
   }
@@ -385,23 +328,23 @@ export class Keyring {
 
   /** Returns all records under a prefix, mostly of the address. @throws when they cannot be read. */
   records(prefix = this.#prefix): Promise<ReadonlyMap<string, unknown>> {
-    return this.#options.store.read(prefix);
+    return this.#options.keyStore.read(prefix);
   }
 
   /** Something that no record knows has changed. */
-  touched(): void {
+  tellChange(): void {
     this.#options.changed?.();
   }
 
   /** Changes records, durably. @throws when that fails. */
   async update(change: (now: ReadonlyMap<string, unknown>) => readonly Write[]): Promise<void> {
     let isChanged = false;
-    await this.#options.store.update(this.#prefix, (now) => {
+    await this.#options.keyStore.update(this.#prefix, (now) => {
       const writes = change(now);
       isChanged = writes.length > 0;
       return writes;
     });
-    if (isChanged) this.touched();
+    if (isChanged) this.tellChange();
   }
 
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {

@@ -20,13 +20,16 @@ export function parseTabMessage(data: unknown): TabToHost | undefined {
   }
 }
 
+type Hello = TabToHost & { kind: 'hello' };
+
 /** A call of a tab, which is answered. */
 export type Call = TabToHost & { kind: 'queue' | 'wallet' };
 
 function parse(data: Record<string, unknown>): TabToHost | undefined {
   switch (data['kind']) {
     case 'hello': {
-      const { protocol, build, lock, address, fresh, fromClient, demands, identity = null, of = null } = data;
+      const hello = { identity: null, of: null, ...data } as Record<keyof Hello, unknown>;
+      const { protocol, build, lock, address, fresh, fromClient, demands, identity, of } = hello;
       const isHello =
         typeof protocol === 'number' &&
         isText(build) &&
@@ -37,11 +40,8 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
         (identity === null || isText(identity)) &&
         (of === null || isText(of));
       const normal = isHello ? normalAddress(address) : undefined;
-      if (!isHello || normal === undefined) return undefined;
-      return {
-        ...{ kind: 'hello', protocol, build, lock, address: normal, fresh, fromClient, identity, of },
-        demands: parseDemands(demands),
-      };
+      if (normal === undefined) return undefined;
+      return { ...(hello as Hello), address: normal, demands: parseDemands(demands) };
     }
     case 'up': {
       const { link, envelope } = data;

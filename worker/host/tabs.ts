@@ -22,8 +22,8 @@ export type IdentityTabs = Pick<Tabs, 'add' | 'adopt'>;
 export class Tabs {
   readonly #tabs = new Set<TabPort>();
   /** The port over which a tab has attached last, by tabID. */
-  readonly #ownerOf = new Map<string, TabPort>();
-  readonly #departures: Departures;
+  readonly ownerOf = new Map<string, TabPort>();
+  readonly departures: Departures;
   readonly #strayed: (copy: StreamCopy) => void;
   #numbers = new TabNumbers();
   #link: TabLink | undefined;
@@ -38,7 +38,7 @@ export class Tabs {
    */
   constructor(departed: () => void, strayed: (copy: StreamCopy) => void) {
     this.#strayed = strayed;
-    this.#departures = new Departures(
+    this.departures = new Departures(
       (tabID, up) => {
         this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
       },
@@ -52,24 +52,17 @@ export class Tabs {
 
   /** Nobody is here, and nobody's departure is under way. */
   get isEmpty(): boolean {
-    return this.#tabs.size === 0 && this.#departures.count === 0;
+    return this.#tabs.size === 0 && this.departures.count === 0;
   }
 
   /** Whether the tab is here, or its departure is under way. */
   speaksFor(tabID: string): boolean {
-    return this.#ownerOf.has(tabID) || this.#departures.has(tabID);
-  }
-
-  /** Copies of the streams of tabs that have gone, and of some that are about to. */
-  departed(going: readonly TabPort[]): StreamCopy[] {
-    const owners = going.filter((tab) => tab.copy !== undefined && this.#ownerOf.get(tab.copy.tabID) === tab);
-    const copies = owners.map(({ copy }) => copy).filter((copy) => copy !== undefined);
-    return [...this.#departures.copies, ...copies];
+    return this.ownerOf.has(tabID) || this.departures.has(tabID);
   }
 
   /** Finishes for a tab of a host before this one. */
   adopt(copy: StreamCopy): void {
-    if (!this.#ownerOf.has(copy.tabID)) this.#departures.add(copy);
+    if (!this.ownerOf.has(copy.tabID)) this.departures.add(copy);
   }
 
   add(tab: TabPort): void {
@@ -94,7 +87,7 @@ export class Tabs {
   moveTo(other: IdentityTabs): void {
     for (const tab of this.#tabs) other.add(tab);
     this.#tabs.clear();
-    for (const copy of this.#departures.copies) other.adopt(copy);
+    for (const copy of this.departures.copies) other.adopt(copy);
   }
 
   /** Tabs that do not keep to an identity go over to the one that is active. @param to Which that is, if it is known. */
@@ -124,7 +117,7 @@ export class Tabs {
       if (tab.isLeaving) continue;
       tab.close();
       this.#tabs.delete(tab);
-      if (tab.copy !== undefined) this.#ownerOf.delete(tab.copy.tabID);
+      if (tab.copy !== undefined) this.ownerOf.delete(tab.copy.tabID);
     }
   }
 
@@ -137,18 +130,18 @@ export class Tabs {
   replace(older: TabPort, newer: TabPort): void {
     this.#tabs.delete(older);
     newer.copy = older.copy;
-    if (newer.copy !== undefined) this.#ownerOf.set(newer.copy.tabID, newer);
+    if (newer.copy !== undefined) this.ownerOf.set(newer.copy.tabID, newer);
   }
 
   /** The tab has gone: what it had handed over is finished for it. */
   depart(tab: TabPort): void {
     this.#tabs.delete(tab);
     const { copy } = tab;
-    if (copy === undefined || this.#ownerOf.get(copy.tabID) !== tab) return;
-    this.#ownerOf.delete(copy.tabID);
+    if (copy === undefined || this.ownerOf.get(copy.tabID) !== tab) return;
+    this.ownerOf.delete(copy.tabID);
     if (copy.refusal === 'forgotten') this.#numbers.retire(copy.tabID);
     else if (copy.isOfAnother(this.#localID) && !this.#replaced.has(copy.localID!)) this.#strayed(copy);
-    else this.#departures.add(copy);
+    else this.departures.add(copy);
   }
 
   tell(message: Parameters<TabPort['post']>[0]): void {
@@ -161,7 +154,7 @@ export class Tabs {
     this.identify(localID);
     this.#numbers = new TabNumbers();
     for (const tab of this.#tabs) this.#offer(tab);
-    this.#departures.linked(localID);
+    this.departures.linked(localID);
   }
 
   /** Whether a stream is of an identity that is used still, and not here. */
@@ -176,7 +169,7 @@ export class Tabs {
 
   unlinked(): void {
     this.#link = undefined;
-    this.#departures.unlinked();
+    this.departures.unlinked();
   }
 
   /**
@@ -194,7 +187,7 @@ export class Tabs {
   /** Takes what a tab sends, for the link that it knows of. */
   up(tab: TabPort, linkNumber: number, up: TabUp): void {
     if (!this.#tabs.has(tab)) {
-      if (tab.copy !== undefined) this.#departures.addLate(tab.copy.tabID, up);
+      if (tab.copy !== undefined) this.departures.addLate(tab.copy.tabID, up);
       return;
     }
     if (up.kind === 'attach') this.#attach(tab, up);
@@ -203,7 +196,7 @@ export class Tabs {
     const { copy } = tab;
     // What was meant for another link comes again behind the attach to this one.
     if (copy === undefined || linkNumber !== this.#link?.number) return;
-    if (this.#ownerOf.get(copy.tabID) !== tab) return;
+    if (this.ownerOf.get(copy.tabID) !== tab) return;
     if (copy.isOfAnother(this.#localID)) {
       // Otherwise it is on its way to that identity.
       if (up.kind === 'attach' && !this.#isElsewhere(copy.localID)) this.#forget(tab, copy);
@@ -228,11 +221,11 @@ export class Tabs {
     const tabID = this.#numbers.tabOf(number);
     if (tabID === undefined || this.#link === undefined) return;
     const down = rest as TabDown;
-    if (this.#departures.has(tabID)) {
-      this.#departures.receive(tabID, down);
+    if (this.departures.has(tabID)) {
+      this.departures.receive(tabID, down);
       return;
     }
-    const tab = this.#ownerOf.get(tabID);
+    const tab = this.ownerOf.get(tabID);
     if (tab?.copy === undefined) return;
     tab.copy.receive(down);
     if (down.kind === 'attached' && typeof down.outcome === 'object') {
@@ -253,7 +246,7 @@ export class Tabs {
   /** An envelope could not be sent: what follows it in the tab's stream waits for it. */
   dropped(number: number, code: string, message: string): void {
     const tabID = this.#numbers.tabOf(number);
-    if (tabID !== undefined) this.#ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
+    if (tabID !== undefined) this.ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
   }
 
   /**
@@ -271,15 +264,15 @@ export class Tabs {
 
   #attach(tab: TabPort, attach: TabUp & { kind: 'attach' }): void {
     const { copy } = tab;
-    this.#departures.cancel(attach.tabID);
-    this.#ownerOf.set(attach.tabID, tab);
+    this.departures.cancel(attach.tabID);
+    this.ownerOf.set(attach.tabID, tab);
     if (copy?.tabID === attach.tabID) {
       copy.attachAgain(attach);
       return;
     }
     if (copy !== undefined) {
       // The server had forgotten the tab's stream, and it began anew under another name.
-      this.#ownerOf.delete(copy.tabID);
+      this.ownerOf.delete(copy.tabID);
       this.#numbers.retire(copy.tabID);
     }
     tab.copy = new StreamCopy(attach, tab.lock!);

@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws';
 import { Client, type ClientOptions } from '../../../client/client.ts';
 import type { TabEnvironment } from '../../../client/environment.ts';
-import type { Hub } from '../../../worker/host/hub.ts';
+import type { EndableHub } from '../../../worker/host/endable-hub.ts';
 import {
   addressPrefix,
   parseIdentityRecord,
@@ -31,7 +31,7 @@ export class NodeBrowser {
   readonly locks = new ManualLocks();
   readonly clients: Client[] = [];
   readonly sockets = new Set<WebSocket>();
-  #host: { hub: Hub; connect: () => MessagePort } | undefined;
+  #host: { hub: EndableHub; connect: () => MessagePort } | undefined;
 
   /** @param disk That of another browser for a copied profile. */
   constructor(address: string, disk = new MemoryKeyStore('persistent')) {
@@ -39,13 +39,13 @@ export class NodeBrowser {
     this.disk = disk;
   }
 
-  get hub(): Hub {
+  get hub(): EndableHub {
     if (this.#host === undefined) throw new TypeError('start first');
     return this.#host.hub;
   }
 
   /** Starts a host. Clients that are made from now on are served by it. */
-  start({ keyStore = this.disk, socket = (made) => made, platform = {} }: Partial<Around> = {}): Hub {
+  start({ keyStore = this.disk, socket = (made) => made, platform = {} }: Partial<Around> = {}): EndableHub {
     const host = createInProcessHost({
       build: 'test',
       origin: '',

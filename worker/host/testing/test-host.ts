@@ -1,5 +1,5 @@
 import type { TabDown, TabUp } from 'webgram';
-import { Hub } from '../hub.ts';
+import { EndableHub } from '../endable-hub.ts';
 import { MemoryKeyStore } from '../key-store.ts';
 import type { KeyStore } from '../key-store.ts';
 import type { HostPlatform } from '../platform.ts';
@@ -19,7 +19,7 @@ export const ADDRESS = 'wss://server.example/';
 export class TestHost {
   readonly clock = new ManualClock();
   readonly locks: ManualLocks;
-  readonly hub: Hub;
+  readonly hub: EndableHub;
   readonly keyStore: KeyStore;
   server: FakeServer;
   /** What `Math.random` gives. */
@@ -35,7 +35,7 @@ export class TestHost {
     this.server = server;
     this.keyStore = keyStore;
     this.locks = locks;
-    this.hub = new Hub(this.platform);
+    this.hub = new EndableHub(this.platform);
   }
 
   get platform(): HostPlatform {

@@ -35,7 +35,7 @@ export interface WalletHost {
   keyring(address: string): Keyring;
   linksAt(address: string): IdentityLink[];
   /** The link that tabs get which keep to no identity. */
-  active(address: string): IdentityLink | undefined;
+  activeAt(address: string): IdentityLink | undefined;
   setActive(identityLink: IdentityLink): void;
   /** Makes a link of an identity that has none. */
   open(wish: IdentityLink['wish'] & { identity: string | null; fresh: boolean }): IdentityLink;

@@ -79,7 +79,7 @@ export class Wallet implements IdentityWallet {
     for (const waiting of [...this.#adds]) {
       const { tab, call, served } = waiting;
       if (served.address !== address) continue;
-      const identity = this.#host.active(address)?.identity;
+      const identity = this.#host.activeAt(address)?.identity;
       if (identity === undefined || identity.sessionID === null) continue;
       this.#adds.delete(waiting);
       void this.#known(served.heir).then((all) => {
@@ -126,7 +126,8 @@ export class Wallet implements IdentityWallet {
       const entry = entryOf(record, isActive, 'persistent');
       known.set(entry.id, { entry, storeID: record.storeID });
     }
-    for (const { identity, isActive } of keyring.inMemory) {
+    for (const identity of keyring.inMemory.values()) {
+      const isActive = keyring.activeInMemory.get(identity.storeID) === identity;
       const entry = entryOf(identity, isActive, identity.storage);
       known.set(entry.id, { entry, storeID: identity.storeID, inMemory: identity });
     }
@@ -152,7 +153,7 @@ export class Wallet implements IdentityWallet {
   async #switchTo(link: IdentityLink, { entry, storeID, inMemory }: Known): Promise<void> {
     const { address } = link;
     const keyring = this.#host.keyring(address);
-    const before = this.#host.active(address);
+    const before = this.#host.activeAt(address);
     if (inMemory === undefined) {
       let was: string | undefined;
       await keyring.update((now) => {
@@ -163,13 +164,15 @@ export class Wallet implements IdentityWallet {
       // It may not know yet which one it is.
       if (was) before?.bind(was);
     }
-    keyring.useInMemory(storeID, inMemory);
+    if (inMemory === undefined) keyring.activeInMemory.delete(storeID);
+    else keyring.activeInMemory.set(storeID, inMemory);
+    keyring.tellChange();
     this.#activate(link, entry.id, infoOf(entry));
   }
 
   /** Makes one without an account the active one: another that is there, or a new one. */
   async #add(link: IdentityLink): Promise<void> {
-    const active = this.#host.active(link.address);
+    const active = this.#host.activeAt(link.address);
     if (active?.isFresh) return;
     const known = await this.#known(link);
     const free = known.filter(({ entry }) => entry.account === undefined);
@@ -198,7 +201,7 @@ export class Wallet implements IdentityWallet {
       const { name: _name, ...rest } = record;
       return [[key, chosen === undefined ? rest : { ...rest, name: chosen }]];
     });
-    if (inMemory !== undefined) keyring.touched();
+    if (inMemory !== undefined) keyring.tellChange();
   }
 
   /** Takes an identity out of use for good. If it was active, one without an account follows. */
@@ -230,7 +233,7 @@ export class Wallet implements IdentityWallet {
     const living = this.#host.linksAt(address).find(({ identity }) => identity?.localID === entry.id);
     if (inMemory !== undefined) keyring.forgetInMemory(inMemory);
     if (wasActive) await this.#add(link);
-    keyring.touched();
+    keyring.tellChange();
     behind.push(() => {
       living?.dismiss(why);
       if (why === SIGNED_OUT) (living ?? this.#open(link, entry.id)).end();
@@ -240,13 +243,13 @@ export class Wallet implements IdentityWallet {
   /** Sends all tabs there that keep to no identity. @param id `null`: a new one. */
   #activate(link: IdentityLink, id: string | null, to: IdentityInfo | null): void {
     const { address } = link;
-    const before = this.#host.active(address);
+    const before = this.#host.activeAt(address);
     const present = this.#host.linksAt(address).find(({ identity }) => identity?.localID === id);
     const next = present ?? this.#open(link, id);
     if (next === before) return;
     this.#host.setActive(next);
     next.visit();
-    before?.sendFollowers(to);
+    before?.tabs.switchFollowers(to);
   }
 
   #open(link: IdentityLink, id: string | null): IdentityLink {
