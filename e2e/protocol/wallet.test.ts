@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Identities } from '../../client/identities.ts';
 import type { Client, ClientOptions } from '../../client/client.ts';
 import type { Switched } from '../../client/state.ts';
+import { MemoryKeyStore } from '../../worker/host/key-store.ts';
 import * as later from '../../worker/host/later.ts';
 import { concurrent } from '../../server/handlers.ts';
 import { randomFrom } from '../../server/testing/random.ts';
@@ -490,4 +491,20 @@ test('1,000 random steps over 3 accounts and 6 tabs mix nothing', { timeout: 120
   expect(bled).toEqual([]);
   expect(arrived.size).toBeGreaterThan(300);
   expect(heard).toBeGreaterThan(0);
+});
+
+test('where no key can be kept accounts are added and switched all the same, and tabs hear of it', async () => {
+  const keyStore = new MemoryKeyStore('persistent');
+  vi.spyOn(keyStore, 'update').mockRejectedValue(new Error('no keys here'));
+  boot({ platform: { keyStore } });
+  const other = new Tab();
+  let heard: (string | undefined)[] = [];
+  other.identities.onChange((list) => (heard = list.map(({ account }) => account)));
+  const { tab, alice } = await aliceAndBob();
+  expect((await tab.identities.list()).map(({ storage }) => storage)).toEqual(['memory', 'memory']);
+  await vi.waitFor(() => {
+    expect(heard).toEqual(['alice', 'bob']);
+  }, PATIENCE);
+  await tab.identities.switchTo(alice);
+  expect(await tab.who()).toBe('alice');
 });

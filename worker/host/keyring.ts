@@ -164,6 +164,7 @@ export class Keyring {
   /** Notes what the server says of the user. */
   async note(identity: Identity, profile: Profile): Promise<void> {
     identity.profile = profile;
+    if (!identity.isStored) this.touched();
     const name = this.#nameOf(identity);
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(name));
@@ -269,7 +270,10 @@ export class Keyring {
     identity.next = undefined;
     identity.refusals = 0;
     identity.isAside = false;
-    if (!identity.isStored) return;
+    if (!identity.isStored) {
+      this.touched();
+      return;
+    }
     const winner = identity.key.publicKey;
     await this.#write((now) => {
       const writes = this.#pinWrites(now, identity, isAside, pins);

@@ -65,6 +65,13 @@ export class TestHost {
   }
 }
 
+/** What a tab is played against. */
+interface TestPlace {
+  readonly hub: Pick<Hub, 'connect'>;
+  readonly locks: Pick<ManualLocks, 'release'>;
+  readonly clock: Pick<ManualClock, 'advance'>;
+}
+
 type FromHost<K extends HostToTab['kind']> = HostToTab & { kind: K };
 
 /** The page's end of a port, played by a test. */
@@ -72,12 +79,12 @@ export class TestTab {
   readonly messages: HostToTab[] = [];
   readonly tabID: string;
   readonly lock: string;
-  readonly #host: TestHost;
+  readonly #host: TestPlace;
   readonly #port: PortLike;
   #counter = 0;
 
   /** @param name Web Lock of the tab. */
-  constructor(host: TestHost, name: string) {
+  constructor(host: TestPlace, name: string) {
     this.#host = host;
     this.lock = name;
     this.tabID = tabIDOf(name);
