@@ -49,7 +49,7 @@ async function memory(): Promise<BrowserMemory> {
   for (const page of tabs) {
     const session = await page.context().newCDPSession(page);
     const { id } = await session.send('Runtime.getIsolateId');
-    // Chromium puts tabs together when there are many.
+    // Chromium may put tabs together, and then they have one heap.
     if (!heaps.has(id)) heaps.set(id, await heapOf((method) => session.send(method)));
     await session.detach();
   }
