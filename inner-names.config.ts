@@ -9,15 +9,16 @@ export const INNER_NAMES = `
   dropAll dropped earlyBytes environment ephemeral equal expiresInMs exporter fail failLater failed fields
   findHost fromPlatform generate generateEphemeral generation give gone greet handshake handshakeTimeoutMs
   hasArgs hasLostSession hasRoom heard heartbeat holdLock identify intent isAlone isAside isDone isEmpty isFull
-  isLeaving isOfAnother isSettled isStored joinBytes kept keyID keyStore keyring linked listen loadQueue mac
+  isLeaving isOfAnother isSettled isStored joinBytes kept keyID keyStore keyring linked listen mac
   macKey madeBecause maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes maxHandshakeBytes
   maxLinkMs maxTabs maxUnackedBytes maxUnackedCount minimumMs more nextLink nextPublicKey normal nowMs
   numberOf offered openSocket otherServerKey parts pingMs pongTimeoutMs post prepareNext probe proof prove
   queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk refusal refusals rejectAll
-  remainingMs renewID renewal renewed resolveAll rest restarted retire schedule sealKey sendEncoded serverKey
-  serverTimeMs setAsideToTry settle sha256 shown signingKey sinceMs standDown standing startedAtMs storeLost
+  remainingMs renewID renewal renewed rest retire schedule sealKey sendEncoded serverKey
+  serverTimeMs setAsideToTry settle sha256 shown signingKey sinceMs standDown standing startedAtMs
   subprotocol tabOf tagBytes tell th1 th3 tickFrameBytes timer tooLarge unlinked wants wasUp watchLock
   welcomed writer
+  forget forgotten hide leave lost setActive takeNotes wake
 `
   .trim()
   .split(/\s+/);

@@ -86,12 +86,8 @@ export class Asks<Key extends string | number> {
     return this.#pending.size === 0;
   }
 
-  resolveAll(value: unknown): void {
-    for (const key of [...this.#pending.keys()]) this.settle(key, null, value);
-  }
-
   rejectAll(error: Error): void {
-    for (const pending of [...this.#pending.values()]) {
+    for (const pending of this.#pending.values()) {
       pending.forget();
       pending.reject(error);
     }
