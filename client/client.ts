@@ -574,12 +574,8 @@ export class Client<A extends AppShape = AnyApp> {
   #emit(type: string, args: unknown[]): void {
     this.#print('gets', type, this.#state.name);
     for (const listener of this.#listeners.of(type)) {
-      try {
-        const result = listener(...args);
-        if (result instanceof Promise) result.catch(report);
-      } catch (error) {
-        report(error);
-      }
+      const run = async (): Promise<unknown> => listener(...args);
+      run().catch(report);
     }
   }
 

@@ -144,20 +144,15 @@ export class HostConnection {
     if (message.incarnation !== this.#incarnation) {
       // WebKit runs a worker's script again with fresh memory on the same ports, without a sign (WebKit/WebKit#71486).
       this.#incarnation = message.incarnation;
-      this.#hello(host, message.incarnation);
+      this.#stopWatching?.();
+      this.#stopWatching = this.#options.environment.watchLock(message.incarnation, () => {
+        this.#missed(new Error('the host died'));
+      });
+      this.#greet(host, true);
     }
     if (message.kind === 'moved') void this.#find(message);
     else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
     else this.#options.receive(message);
-  }
-
-  #hello(host: FoundHost, incarnation: string): void {
-    const { environment } = this.#options;
-    this.#stopWatching?.();
-    this.#stopWatching = environment.watchLock(incarnation, () => {
-      this.#missed(new Error('the host died'));
-    });
-    this.#greet(host, true);
   }
 
   #greet({ welcome, role = 'follower', why }: FoundHost, isNew: boolean): void {

@@ -118,12 +118,12 @@ export class TabStream {
   }
 
   cancel(asked: number): void {
-    this.#listener.post(this.#link, { kind: 'cancel', asked });
+    this.#post({ kind: 'cancel', asked });
   }
 
   /** Best effort: not numbered, and dropped while the stream is not attached. */
   volatile(type: string, args: unknown[]): void {
-    if (this.#attached) this.#listener.post(this.#link, { kind: 'volatile', type, args });
+    if (this.#attached) this.#post({ kind: 'volatile', type, args });
   }
 
   /**
@@ -137,7 +137,7 @@ export class TabStream {
     this.#counter += 1;
     const { kept } = this.#outbox;
     this.#ackDue = 0;
-    this.#listener.post(link, {
+    this.#post({
       kind: 'attach',
       tabID: this.#tabID,
       counter: this.#counter,
@@ -150,7 +150,7 @@ export class TabStream {
       },
       info: {},
     });
-    for (const { message } of kept) this.#listener.post(link, { ...message, ack: this.#received });
+    for (const { message } of kept) this.#post({ ...message, ack: this.#received });
   }
 
   /**
@@ -172,28 +172,21 @@ export class TabStream {
       return;
     }
     if (!this.#attached) return;
-    switch (envelope.kind) {
-      case 'ack':
-        this.#committed = envelope.com ?? this.#committed;
-        this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
-        this.#acknowledge(envelope.ack);
-        return;
-      case 'send':
-      case 'ask':
-      case 'answer':
-        this.#take(envelope);
-        return;
-      case 'volatile':
-        this.#listener.message(envelope.type, envelope.args);
-        return;
-      case 'detach':
-        if (envelope.counter !== this.#counter) return;
-        if (envelope.why === 'overflow') this.#restart('overflow');
-        else this.#listener.closed(envelope.why);
-        return;
-      case 'cancel':
-      // The answer comes too late, which harms nobody.
+    if ('seq' in envelope) this.#take(envelope);
+    else if (envelope.kind === 'ack') {
+      this.#committed = envelope.com ?? this.#committed;
+      this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
+      this.#acknowledge(envelope.ack);
+    } else if (envelope.kind === 'volatile') this.#listener.message(envelope.type, envelope.args);
+    else if (envelope.kind === 'detach' && envelope.counter === this.#counter) {
+      if (envelope.why === 'overflow') this.#restart('overflow');
+      else this.#listener.closed(envelope.why);
     }
+    // The answer to what is cancelled comes too late, which harms nobody.
+  }
+
+  #post(envelope: TabUp): void {
+    this.#listener.post(this.#link, envelope);
   }
 
   #add(said: Unnumbered, bytes: number): number {
@@ -201,7 +194,7 @@ export class TabStream {
     const message: Message = { ...said, seq, ack: this.#received };
     this.#outbox.add(seq, message, bytes);
     this.#ackDue = 0;
-    this.#listener.post(this.#link, message);
+    this.#post(message);
     return seq;
   }
 
@@ -275,7 +268,7 @@ export class TabStream {
   #sendAck(): void {
     if (this.#ackDue === 0 || !this.#attached) return;
     this.#ackDue = 0;
-    this.#listener.post(this.#link, { kind: 'ack', ack: this.#received });
+    this.#post({ kind: 'ack', ack: this.#received });
   }
 
   #restart(reason: OutcomeReason): void {
