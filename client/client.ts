@@ -333,7 +333,7 @@ export class Client<A extends AppShape = AnyApp> {
    * `WEBGRAM_NO_HOST`, `WEBGRAM_TOO_MANY_TABS`, `WEBGRAM_VERSION_SKEW`, `WEBGRAM_NO_BROWSER`.
    */
   waitForSession({ signal }: { signal?: AbortSignal } = {}): Promise<SessionActive> {
-    return this.#wait(() => (this.#isActive ? this.#session : undefined), signal);
+    return this.#wait(() => this.#isActive && this.#session, signal);
   }
 
   /**
@@ -347,7 +347,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   /** Waits until `send` would return true again. @throws {WebgramError} as `waitForSession` does. */
   async drained({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#wait(() => !this.#stream.isFull || undefined, signal);
+    await this.#wait(() => !this.#stream.isFull, signal);
   }
 
   /**
@@ -460,10 +460,10 @@ export class Client<A extends AppShape = AnyApp> {
     this.#callers.settle(call, error, value);
   }
 
-  async #wait<T>(find: () => T | undefined, signal: AbortSignal | undefined): Promise<T> {
+  async #wait<T>(find: () => T | false | undefined, signal: AbortSignal | undefined): Promise<T> {
     if (this.#error) throw this.#error;
     const found = find();
-    if (found !== undefined) return found;
+    if (found) return found;
     this.#awaited.set(++this.#lastCall, find);
     return this.#callers.add(this.#lastCall, { timeoutMs: Infinity, signal }) as Promise<T>;
   }
@@ -472,9 +472,7 @@ export class Client<A extends AppShape = AnyApp> {
   #lookAgain(): void {
     for (const [call, find] of this.#awaited) {
       const found = find();
-      if (found === undefined) continue;
-      this.#awaited.delete(call);
-      this.#callers.settle(call, null, found);
+      if (found && this.#awaited.delete(call)) this.#callers.settle(call, null, found);
     }
   }
 
@@ -555,7 +553,8 @@ export class Client<A extends AppShape = AnyApp> {
     this.#error = new WebgramError(code, reason);
     this.#host?.close();
     this.#setState(code === 'WEBGRAM_DENIED' ? { name: 'denied', reason } : { name: 'closed', code, reason });
-    for (const asks of [this.#asks, this.#callers]) asks.rejectAll(this.#error);
+    this.#asks.rejectAll(this.#error);
+    this.#callers.rejectAll(this.#error);
   }
 
   get #isActive(): boolean {

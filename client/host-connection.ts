@@ -80,7 +80,7 @@ export class HostConnection {
 
   /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
   greet(): void {
-    if (this.#host !== undefined) this.#greet(this.#host, false);
+    if (this.#host) this.#greet(this.#host, false);
   }
 
   /** The host finishes what it was handed. */
@@ -113,7 +113,7 @@ export class HostConnection {
     try {
       await start;
       // Before hello, and also between two hosts: one that finds the lock free takes the tab for dead.
-      if (this.#releaseLock === undefined) {
+      if (!this.#releaseLock) {
         const release = await environment.holdLock(lock);
         if (search !== this.#search) {
           release();
