@@ -1,8 +1,8 @@
 /**
- * Names of properties and methods that the build makes shorter in the scripts of browsers: none that a message of a port,
- * a stored row, an application or the platform knows. `e2e/built/inner-names.test.ts` fails for one that they do; such a
- * name is taken out here, or the property gets another one.
- */
+  * Names of properties and methods that the build makes shorter in the scripts of browsers: none that a message of a port,
+  * a stored row, an application or the platform knows. `e2e/built/inner-names.test.ts` fails for one that they do; such a
+  * name is taken out here, or the property gets another one.
+  */
 export const INNER_NAMES = `
   abandon acknowledge addLate aged answerBody answerType answered attachAgain authority batcher behind books
   caps chosen clientSignature clientTag clock copies deliver demand denied depart deriveSecret describe down
@@ -14,9 +14,9 @@ export const INNER_NAMES = `
   maxLinkMs maxTabs maxUnackedBytes maxUnackedCount minimumMs more nextLink nextPublicKey normal nowMs
   numberOf offered openSocket otherServerKey parts pingMs pongTimeoutMs post prepareNext probe proof prove
   queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk refusal refusals rejectAll
-  remainingMs renewID renewal renewed rest retire schedule sealKey sendEncoded serverKey
-  serverTimeMs setAsideToTry settle sha256 shown signingKey sinceMs standDown standing startedAtMs
-  subprotocol tabOf tagBytes tell th1 th3 tickFrameBytes timer tooLarge unlinked wants wasUp watchLock
+  renewID renewal renewed rest retire schedule sealKey sendEncoded serverKey
+  serverTimeMs setAsideToTry settle sha256 shown signingKey sinceMs standDown standing
+  subprotocol tabOf tagBytes tell th1 th3 tickFrameBytes tooLarge unlinked wants wasUp watchLock
   welcomed writer
   forget forgotten hide leave lost setActive takeNotes wake
 `
