@@ -304,14 +304,15 @@ const NAMED = {
   __WEBGRAM_LEADER_FILE__: 'leader',
 };
 
-/** Puts in the names of files that are known once these are built. */
+/** Puts in the names of files that are known once these are built: before the code is minified, which is shorter. */
 function browserFileNames(): Plugin {
   const fileNames = new Map<string, string>();
   return {
     name: 'webgram:browser-file-names',
     apply: 'build',
+    enforce: 'pre',
     sharedDuringBuild: true,
-    renderChunk(code) {
+    transform(code) {
       let named = code;
       for (const [placeholder, environment] of Object.entries(NAMED)) {
         if (!code.includes(placeholder)) continue;
@@ -355,16 +356,18 @@ function terseHosts(): Plugin {
 
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
 function smallerScripts(): Plugin {
-  const options: MinifyOptions = {
+  // Made anew each time: Terser notes in them which short names it has given.
+  const optionsOf = (): MinifyOptions => ({
     ecma: 2020,
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
     compress: {
-      ...{ passes: 3, keep_fargs: false, hoist_funs: true },
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true, unsafe_arrows: true },
       ...{ if_return: false, lhs_constants: false, sequences: false },
     },
-    mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
-  };
+    // Also to names that the platform has for something else: ours are no objects of the platform.
+    mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`), builtins: true } },
+  });
   // The worker and the queue that it loads are given the same short names.
   const nameCache = {};
   return {
@@ -374,7 +377,7 @@ function smallerScripts(): Plugin {
     async generateBundle(_options, bundle) {
       const { name } = this.environment;
       if (!['queue', 'worker', 'script', 'module'].includes(name)) return;
-      const own = ['script', 'module'].includes(name) ? options : { ...options, nameCache };
+      const own = { ...optionsOf(), ...(['script', 'module'].includes(name) ? {} : { nameCache }) };
       for (const file of Object.values(bundle)) {
         if (file.type !== 'chunk') continue;
         const map = bundle[`${file.fileName}.map`];

@@ -80,7 +80,7 @@ export class HostConnection {
 
   /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
   greet(): void {
-    if (this.#host !== undefined) this.#greet(this.#host, false);
+    if (this.#host) this.#greet(this.#host, false);
   }
 
   /** The host finishes what it was handed. */
@@ -113,7 +113,7 @@ export class HostConnection {
     try {
       await start;
       // Before hello, and also between two hosts: one that finds the lock free takes the tab for dead.
-      if (this.#releaseLock === undefined) {
+      if (!this.#releaseLock) {
         const release = await environment.holdLock(lock);
         if (search !== this.#search) {
           release();
@@ -144,20 +144,15 @@ export class HostConnection {
     if (message.incarnation !== this.#incarnation) {
       // WebKit runs a worker's script again with fresh memory on the same ports, without a sign (WebKit/WebKit#71486).
       this.#incarnation = message.incarnation;
-      this.#hello(host, message.incarnation);
+      this.#stopWatching?.();
+      this.#stopWatching = this.#options.environment.watchLock(message.incarnation, () => {
+        this.#missed(new Error('the host died'));
+      });
+      this.#greet(host, true);
     }
     if (message.kind === 'moved') void this.#find(message);
     else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
     else this.#options.receive(message);
-  }
-
-  #hello(host: FoundHost, incarnation: string): void {
-    const { environment } = this.#options;
-    this.#stopWatching?.();
-    this.#stopWatching = environment.watchLock(incarnation, () => {
-      this.#missed(new Error('the host died'));
-    });
-    this.#greet(host, true);
   }
 
   #greet({ welcome, role = 'follower', why }: FoundHost, isNew: boolean): void {

@@ -25,7 +25,7 @@ async function deployNext(root: string, browserFolder: string): Promise<string> 
   const next = path.join(root, 'next');
   await cp(path.join(ROOT, 'dist/examples/plus-one'), next, { recursive: true });
   await cp(browserFolder, next, { recursive: true });
-  await change(path.join(next, 'webgram.js'), '/.well-known/webgram/', '/next/');
+  await change(path.join(next, 'webgram.js'), '.well-known/webgram/', 'next/');
   await change(path.join(next, 'index.html'), '/.well-known/webgram/webgram.js', './webgram.js');
   return next;
 }
