@@ -40,11 +40,14 @@ export class Identities {
 
   /**
    * Makes an identity without an account the active one, to log in with: one that is there and was not used, or a new one.
+   * This tab is pinned no more.
    *
    * @returns It, when the server has given it a session.
    */
-  add(): Promise<IdentityEntry> {
-    return this.#ask('add') as Promise<IdentityEntry>;
+  async add(): Promise<IdentityEntry> {
+    const added = (await this.#ask('add')) as IdentityEntry;
+    await this.#pin(undefined);
+    return { ...added, isCurrent: true };
   }
 
   /**

@@ -292,6 +292,19 @@ test('a tab that is pinned to what there is not is denied, and nobody else', asy
   await expect(pinned.who()).rejects.toMatchObject({ code: 'WEBGRAM_DENIED' });
   expect(pinned.client.state).toEqual({ name: 'denied', reason: 'no such identity' });
   expect(await tab.who()).toBe('bob');
+  // So that the page can be loaded again for somebody who is there.
+  pinned.client.pin();
+  expect(pinned.client.pinned).toBeUndefined();
+});
+
+test('an account is added in a tab that was pinned, which then goes with the others', async () => {
+  const { tab, alice } = await aliceAndBob();
+  await tab.identities.pin(alice);
+  expect(await tab.who()).toBe('alice');
+  await tab.signIn('carol');
+  expect(tab.identities.pinned).toBeUndefined();
+  expect(await tab.who()).toBe('carol');
+  expect(await new Tab().who()).toBe('carol');
 });
 
 test('a session that the server revokes makes nobody somebody else', async () => {
