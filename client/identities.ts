@@ -12,7 +12,7 @@ export type IdentitiesOf = Pick<Identities, keyof Identities>;
 export interface Wallet extends Asking {
   readonly pinned: string | undefined;
   pin(identity?: string): void;
-  on(event: '$identities', listener: () => unknown): () => void;
+  on(event: '$identities' | '$switched', listener: () => unknown): () => void;
 }
 
 /**
@@ -126,10 +126,14 @@ export class Identities {
     await this.list();
   }
 
-  /** Calls with the list whenever it has changed, in all tabs. @returns The function that takes the listener away. */
+  /**
+   * Calls with the list whenever it has changed, in all tabs, and when this tab has gone over to another identity.
+   *
+   * @returns The function that takes the listener away.
+   */
   onChange(listener: (entries: IdentityEntry[]) => void): () => void {
     let changes = 0;
-    return this.#client.on('$identities', () => {
+    const tell = () => {
       const change = ++changes;
       this.list().then(
         (entries) => {
@@ -138,6 +142,14 @@ export class Identities {
         },
         () => undefined,
       );
-    });
+    };
+    const offs = [
+      this.#client.on('$identities', tell),
+      // The host is greeted behind this, and knows then which one the tab has.
+      this.#client.on('$switched', () => Promise.resolve().then(tell)),
+    ];
+    return () => {
+      for (const off of offs) off();
+    };
   }
 }
