@@ -1,8 +1,8 @@
 /**
-  * Names of properties and methods that the build makes shorter in the scripts of browsers: none that a message of a port,
-  * a stored row, an application or the platform knows. `e2e/built/inner-names.test.ts` fails for one that they do; such a
-  * name is taken out here, or the property gets another one.
-  */
+ * Names of properties and methods that the build makes shorter in the scripts of browsers: none that a message of a port,
+ * a stored row, an application or the platform knows. `e2e/built/inner-names.test.ts` fails for one that they do; such a
+ * name is taken out here, or the property gets another one.
+ */
 export const INNER_NAMES = `
   abandon acknowledge activeAt activeInMemory activeLinks addLate adopt aged answerBody answered answerType
   attachAgain authority batcher behind books canServe caps chosen claim clientSignature clientTag clock
@@ -17,10 +17,10 @@ export const INNER_NAMES = `
   maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more nextLink nextPublicKey normal note nowMs
   numberOf offered opened openSocket otherServerKey owner ownerOf parts pingMs pongTimeoutMs post probe
   proof prove queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk records refusal
-  refusals rejectAll remainingMs renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
+  refusals rejectAll renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
   sendEncoded sendStrangers served serverKey serverTimeMs setActive setAsideToTry settle sha256 shown
-  signingKey sinceMs speaksFor standDown standing startedAtMs subprotocol switchFollowers tabOf tagBytes
-  take takeNotes tell tellChange th1 th3 tickFrameBytes timer tooLarge unlinked visit wake wants wasUp
+  signingKey sinceMs speaksFor standDown standing subprotocol switchFollowers tabOf tagBytes
+  take takeNotes tell tellChange th1 th3 tickFrameBytes tooLarge unlinked visit wake wants wasUp
   watchLock welcomed wish writer
 `
   .trim()

@@ -374,6 +374,8 @@ function smallerScripts(): Plugin {
     name: 'webgram:smaller-scripts',
     apply: 'build',
     sharedDuringBuild: true,
+    // The names of files say what is in them once this is done.
+    augmentChunkHash: () => JSON.stringify([optionsOf().compress, INNER_NAMES]),
     async generateBundle(_options, bundle) {
       const { name } = this.environment;
       if (!['queue', 'worker', 'script', 'module'].includes(name)) return;

@@ -252,13 +252,13 @@ export class Client<A extends AppShape = AnyApp> {
   /**
    * Keeps this tab to an identity, whatever is active in the browser, also when the page is loaded again; without one it
    * follows the active one again. It goes over at once, as `$switched` tells. When there is no such identity the client
-   * ends, `denied`: `Identities.pin` looks before.
+   * ends, `denied`: `Identities.pin` looks before. After the end it is kept for the client that comes next in this tab.
    *
    * @param identity An identity's id, user id or name.
    */
   pin(identity?: string): void {
     const wanted = identity ?? null;
-    if (wanted === this.#pinned || this.#error) return;
+    if (wanted === this.#pinned) return;
     this.#pinned = wanted;
     this.#tabPin?.set(wanted);
     this.#host?.post({ kind: 'pin', identity: wanted });

@@ -46,9 +46,9 @@ export class Identities {
    * @returns It, when the server has given it a session.
    */
   async add(): Promise<IdentityEntry> {
-    const added = await this.#ask('add');
+    const added = (await this.#ask('add')) as IdentityEntry;
     await this.#pin(undefined);
-    return added as IdentityEntry;
+    return { ...added, isCurrent: true };
   }
 
   /**

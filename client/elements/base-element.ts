@@ -11,7 +11,7 @@ export interface ElementClient extends Asking {
   readonly pinned: string | undefined;
   pin(identity?: string): void;
   on(event: '$state', listener: (state: ClientState) => unknown): () => void;
-  on(event: '$identities', listener: () => unknown): () => void;
+  on(event: '$identities' | '$switched', listener: () => unknown): () => void;
 }
 
 /** What the user is asked before something is done. */

@@ -302,6 +302,40 @@ test('a tab that is pinned to what there is not is denied, and nobody else', asy
   await expect(pinned.who()).rejects.toMatchObject({ code: 'WEBGRAM_DENIED' });
   expect(pinned.client.state).toEqual({ name: 'denied', reason: 'no such identity' });
   expect(await tab.who()).toBe('bob');
+  // So that the page can be loaded again for somebody who is there.
+  pinned.client.pin();
+  expect(pinned.client.pinned).toBeUndefined();
+});
+
+test('whoever listens hears last which identity the tab has, also when it only goes over', async () => {
+  const { tab, alice } = await aliceAndBob();
+  const tabs = [tab, new Tab()];
+  const current: (string | undefined)[] = [];
+  for (const [i, { identities }] of tabs.entries()) {
+    identities.onChange((list) => (current[i] = list.find(({ isCurrent }) => isCurrent)?.account));
+  }
+  expect(await tabs[1]!.who()).toBe('bob');
+  await tab.identities.switchTo(alice);
+  for (const { identities } of tabs) await identities.list();
+  await vi.waitFor(() => {
+    expect(current).toEqual(['alice', 'alice']);
+  }, PATIENCE);
+  await tab.identities.pin(alice);
+  await tabs[1]!.identities.add();
+  await tabs[1]!.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(current).toEqual(['alice', 'alice']);
+  }, PATIENCE);
+});
+
+test('an account is added in a tab that was pinned, which then goes with the others', async () => {
+  const { tab, alice } = await aliceAndBob();
+  await tab.identities.pin(alice);
+  expect(await tab.who()).toBe('alice');
+  await tab.signIn('carol');
+  expect(tab.identities.pinned).toBeUndefined();
+  expect(await tab.who()).toBe('carol');
+  expect(await new Tab().who()).toBe('carol');
 });
 
 test('a session that the server revokes makes nobody somebody else', async () => {

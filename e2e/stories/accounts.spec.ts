@@ -5,7 +5,6 @@ import { killWorker } from '../kit/chromium.ts';
 import {
   askEach,
   dataOf,
-  identityOf,
   sessionIDOf,
   stateOf,
   statsOf,
@@ -331,7 +330,7 @@ test.describe('sign out', () => {
     await identities(leaving, 'signOut', bob);
     // It is out of use at once.
     expect((await list(leaving)).map(({ account }) => account ?? null)).not.toContain('bob');
-    expect((await identityOf(leaving))?.id).not.toBe(bob);
+    expect(await leaving.evaluate(() => webgram.client!.identity?.id)).not.toBe(bob);
     await server.start();
     await expect.poll(() => sessionsOf(ofAlice, 'bob'), { timeout: 30_000 }).toEqual([]);
     expect(await account(ofAlice)).toBe('alice');

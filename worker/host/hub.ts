@@ -13,6 +13,12 @@ import type { PortLike } from './tab-port.ts';
 import type { Unfinished } from './unfinished.ts';
 import type { IdentityWallet, WalletCall, WalletHost } from './wallet/identity-wallet.ts';
 
+/** The platform, with the code that is not needed at first. */
+export interface HubPlatform extends HostPlatform {
+  /** Loads what few hosts need at once. Default: this host keeps no durable messages, and its identities cannot be listed. */
+  loadLater?: () => Promise<LaterModule>;
+}
+
 /** Which identity a tab wants. */
 type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands' | 'identity'>;
 
@@ -25,7 +31,7 @@ type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClien
 export class Hub implements LinkHost, WalletHost {
   /** Names this run of the host: another one means that its memory is gone. */
   readonly incarnation: string;
-  readonly platform: HostPlatform;
+  readonly platform: HubPlatform;
   readonly limits: Limits;
   readonly canServe: Promise<boolean>;
   protected readonly identityLinks = new Set<IdentityLink>();
@@ -43,7 +49,7 @@ export class Hub implements LinkHost, WalletHost {
    * @param ready Whether this place can serve. Links wait for it; when it is `false`, tabs are told to find another
    * host. Default: it can.
    */
-  constructor(platform: HostPlatform, ready: Promise<boolean> = Promise.resolve(true)) {
+  constructor(platform: HubPlatform, ready: Promise<boolean> = Promise.resolve(true)) {
     this.platform = platform;
     this.limits = { ...DEFAULT_LIMITS, ...platform.limits };
     // Also the name of a Web Lock, which must not begin with "-" as one in 64 of the random texts does.

@@ -19,10 +19,9 @@ import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
-import type { KeyRenewal } from './renewal.ts';
-import type { LaterModule } from './later.ts';
+import type { KeyRenewal, RenewalModule } from './renewal.ts';
 import { FIRST_INQUIRY } from './queue/durable-queue.ts';
-import type { DurableQueue, QueueCall } from './queue/durable-queue.ts';
+import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
 import type { StreamCopy } from './stream-copy.ts';
@@ -76,7 +75,7 @@ export interface LinkHost {
   /** Finishes what a tab of another identity has left. */
   adopt(unfinished: Unfinished): void;
   /** Loads the code that is not needed at first. */
-  loadLater(): Promise<LaterModule>;
+  loadLater(): Promise<QueueModule & RenewalModule>;
   /** A link is up, and that code is here. */
   linked(identityLink: IdentityLink): void;
   /** Nobody needs it any more, or it has ended: who comes is to be given another one. */

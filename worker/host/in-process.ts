@@ -1,6 +1,6 @@
 import { EndableHub } from './endable-hub.ts';
 import * as later from './later.ts';
-import type { HostPlatform } from './platform.ts';
+import type { HubPlatform } from './hub.ts';
 
 /** A host in the same process as its tabs: for Node, and for tests. */
 export interface InProcessHost {
@@ -11,7 +11,7 @@ export interface InProcessHost {
 }
 
 /** Starts a host in this process. */
-export function createInProcessHost(platform: Omit<HostPlatform, 'kind'>): InProcessHost {
+export function createInProcessHost(platform: Omit<HubPlatform, 'kind'>): InProcessHost {
   const hub = new EndableHub({ loadLater: () => Promise.resolve(later), ...platform, kind: 'in-process' });
   return {
     hub,

@@ -164,7 +164,7 @@ export class Keyring {
   /** Notes what the server says of the user. */
   async note(identity: Identity, profile: Profile): Promise<void> {
     identity.profile = profile;
-    if (!identity.isStored) this.touched();
+    if (!identity.isStored) this.tellChange();
     const name = this.#nameOf(identity);
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(name));
@@ -271,7 +271,7 @@ export class Keyring {
     identity.refusals = 0;
     identity.isAside = false;
     if (!identity.isStored) {
-      this.touched();
+      this.tellChange();
       return;
     }
     const winner = identity.key.publicKey;

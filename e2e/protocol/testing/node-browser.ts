@@ -9,7 +9,8 @@ import {
 } from '../../../worker/host/identity-records.ts';
 import { createInProcessHost } from '../../../worker/host/in-process.ts';
 import { MemoryKeyStore, type KeyStore } from '../../../worker/host/key-store.ts';
-import type { HostPlatform, Socket } from '../../../worker/host/platform.ts';
+import type { HubPlatform } from '../../../worker/host/hub.ts';
+import type { Socket } from '../../../worker/host/platform.ts';
 import type { HostToTab } from '../../../worker/host/port-protocol.ts';
 import { ManualLocks } from '../../../worker/host/testing/manual-locks.ts';
 import { webCrypto } from '../../../worker/host/web-crypto.ts';
@@ -21,7 +22,7 @@ export interface Around {
   keyStore: KeyStore;
   /** Wraps a socket that was just made. */
   socket: (socket: Socket) => Socket;
-  platform: Partial<HostPlatform>;
+  platform: Partial<HubPlatform>;
 }
 
 /** A browser profile in this process: real hosts and clients, sockets of `ws`, and a disk that outlives them. */

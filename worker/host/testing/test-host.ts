@@ -67,7 +67,7 @@ export class TestHost {
 
 /** What a tab is played against. */
 interface TestPlace {
-  readonly hub: Pick<Hub, 'connect'>;
+  readonly hub: Pick<EndableHub, 'connect'>;
   readonly locks: Pick<ManualLocks, 'release'>;
   readonly clock: Pick<ManualClock, 'advance'>;
 }
