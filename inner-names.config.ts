@@ -4,20 +4,24 @@
  * name is taken out here, or the property gets another one.
  */
 export const INNER_NAMES = `
-  abandon acknowledge addLate aged answerBody answerType answered attachAgain authority batcher behind books
-  caps chosen clientSignature clientTag clock copies deliver demand denied depart deriveSecret describe down
-  dropAll dropped earlyBytes environment ephemeral equal expiresInMs exporter fail failLater failed fields
-  findHost fromPlatform generate generateEphemeral generation give gone greet handshake handshakeTimeoutMs
-  hasArgs hasLostSession hasRoom heard heartbeat holdLock identify intent isAlone isAside isDone isEmpty isFull
-  isLeaving isOfAnother isSettled isStored joinBytes kept keyID keyStore keyring linked listen loadQueue mac
-  macKey madeBecause maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes maxHandshakeBytes
-  maxLinkMs maxTabs maxUnackedBytes maxUnackedCount minimumMs more nextLink nextPublicKey normal nowMs
-  numberOf offered openSocket otherServerKey parts pingMs pongTimeoutMs post prepareNext probe proof prove
-  queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk refusal refusals rejectAll
-  remainingMs renewID renewal renewed resolveAll rest restarted retire schedule sealKey sendEncoded serverKey
-  serverTimeMs setAsideToTry settle sha256 shown signingKey sinceMs standDown standing startedAtMs storeLost
-  subprotocol tabOf tagBytes tell th1 th3 tickFrameBytes timer tooLarge unlinked wants wasUp watchLock
-  welcomed writer
+  abandon acknowledge activeAt activeInMemory activeLinks addLate adopt aged answerBody answered answerType
+  attachAgain authority batcher behind books canServe caps chosen claim clientSignature clientTag clock
+  confirmed copies deliver demand denied denyPinned depart departures deriveSecret describe dismiss down
+  dropAll dropped earlyBytes environment ephemeral equal expiresInMs exporter failed failLater fields
+  findHost forget forgetInMemory forgotten fromPlatform generate generateEphemeral generation give gone
+  greet handshake handshakeTimeoutMs hasArgs hasLostRecord hasLostSession hasRoom heard heartbeat heir hide
+  holdLock identify identityLinks idle idleTimeoutMs inMemory intent isAlone isAside isDone isEmpty isFresh
+  isFull isHere isLeaving isNamed isOf isOfAnother isOpen isSettled isStored joinBytes kept keyID keyring
+  keyStore leave limits linked linkGraceMs linkOf linksAt listen loadLater lost mac macKey madeBecause
+  maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes maxHandshakeBytes maxLinkMs maxQueued
+  maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more nextLink nextPublicKey normal note nowMs
+  numberOf offered opened openSocket otherServerKey owner ownerOf parts pingMs pongTimeoutMs post probe
+  proof prove queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk records refusal
+  refusals rejectAll renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
+  sendEncoded sendStrangers served serverKey serverTimeMs setActive setAsideToTry settle sha256 shown
+  signingKey sinceMs speaksFor standDown standing subprotocol switchFollowers tabOf tagBytes
+  take takeNotes tell tellChange th1 th3 tickFrameBytes tooLarge unlinked visit wake wants wasUp
+  watchLock welcomed wish writer
 `
   .trim()
   .split(/\s+/);

@@ -25,6 +25,7 @@ const EXAMPLES = 'examples';
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
  * | module | client | dist/browser/client.js, a module |
  * | devices | client/devices.ts | dist/browser/devices.js, a module |
+ * | identities | client/identities.ts | dist/browser/identities.js, a module |
  * | elements | client/elements | dist/browser/{accounts,devices}-{element,define}.js, modules, and what they share |
  * | client | client | dist/client.js, and what it loads when it has to |
  * | examples | examples | dist/examples/index.html, which names them |
@@ -32,16 +33,17 @@ const EXAMPLES = 'examples';
  * | server | server, server/cli, examples | dist/server.js, dist/cli.js, dist/examples/server.js and plus-one-server.js |
  *
  * `writeIntegrity` adds dist/browser/integrity.json and copies that it names with a hash: webgram-<hash>.js and
- * client-<hash>.js. Types follow (dist/client.d.ts, dist/devices.d.ts, dist/elements/*.d.ts, dist/server.d.ts), but not in
+ * client-<hash>.js. Types follow (dist/client.d.ts, dist/devices.d.ts, dist/identities.d.ts, dist/elements/*.d.ts, dist/server.d.ts), but not in
  * `--mode development`.
  */
 const ENVIRONMENTS: Record<string, EnvironmentOptions> = {
-  queue: browser({ queue: 'worker/host/queue/queue.ts' }, 'browser/[name]-[hash].js', 'es'),
+  queue: browser({ queue: 'worker/host/later.ts' }, 'browser/[name]-[hash].js', 'es'),
   worker: browser({ worker: 'worker/shared-worker/shared-worker.ts' }, 'browser/[name]-[hash].js'),
   leader: browser({ 'leader-tab': 'client/leader-tab/leader-tab.ts' }, 'browser/[name]-[hash].js', 'es'),
   script: browser({ webgram: 'client/script-tag/script-tag.ts' }, 'browser/[name].js'),
   module: browser({ client: 'client/index.ts' }, 'browser/[name].js', 'es'),
   devices: browser({ devices: 'client/devices.ts' }, 'browser/[name].js', 'es'),
+  identities: browser({ identities: 'client/identities.ts' }, 'browser/[name].js', 'es'),
   elements: elements(),
   client: {
     consumer: 'client',
@@ -78,6 +80,7 @@ export default defineConfig(({ command, mode }) => ({
     alias: [
       { find: /^webgram-sessions$/, replacement: path.resolve('client/index.ts') },
       { find: /^webgram-sessions\/devices$/, replacement: path.resolve('client/devices.ts') },
+      { find: /^webgram-sessions\/identities$/, replacement: path.resolve('client/identities.ts') },
       {
         find: /^webgram-sessions\/elements\/([\w-]+)$/,
         replacement: path.resolve('client/elements/$1.ts'),
@@ -301,14 +304,15 @@ const NAMED = {
   __WEBGRAM_LEADER_FILE__: 'leader',
 };
 
-/** Puts in the names of files that are known once these are built. */
+/** Puts in the names of files that are known once these are built: before the code is minified, which is shorter. */
 function browserFileNames(): Plugin {
   const fileNames = new Map<string, string>();
   return {
     name: 'webgram:browser-file-names',
     apply: 'build',
+    enforce: 'pre',
     sharedDuringBuild: true,
-    renderChunk(code) {
+    transform(code) {
       let named = code;
       for (const [placeholder, environment] of Object.entries(NAMED)) {
         if (!code.includes(placeholder)) continue;
@@ -352,26 +356,30 @@ function terseHosts(): Plugin {
 
 /** Makes the scripts of browsers smaller once more, behind Vite's own minifier. */
 function smallerScripts(): Plugin {
-  const options: MinifyOptions = {
+  // Made anew each time: Terser notes in them which short names it has given.
+  const optionsOf = (): MinifyOptions => ({
     ecma: 2020,
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
     compress: {
-      ...{ passes: 3, keep_fargs: false, hoist_funs: true },
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true, unsafe_arrows: true },
       ...{ if_return: false, lhs_constants: false, sequences: false },
     },
-    mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`) } },
-  };
+    // Also to names that the platform has for something else: ours are no objects of the platform.
+    mangle: { properties: { regex: new RegExp(`^(${INNER_NAMES.join('|')})$`), builtins: true } },
+  });
   // The worker and the queue that it loads are given the same short names.
   const nameCache = {};
   return {
     name: 'webgram:smaller-scripts',
     apply: 'build',
     sharedDuringBuild: true,
+    // The names of files say what is in them once this is done.
+    augmentChunkHash: () => JSON.stringify([optionsOf().compress, INNER_NAMES]),
     async generateBundle(_options, bundle) {
       const { name } = this.environment;
       if (!['queue', 'worker', 'script', 'module'].includes(name)) return;
-      const own = ['script', 'module'].includes(name) ? options : { ...options, nameCache };
+      const own = { ...optionsOf(), ...(['script', 'module'].includes(name) ? {} : { nameCache }) };
       for (const file of Object.values(bundle)) {
         if (file.type !== 'chunk') continue;
         const map = bundle[`${file.fileName}.map`];
@@ -414,6 +422,7 @@ async function buildAll(builder: ViteBuilder, { types }: { types: boolean }) {
     const entries = [
       ['client', 'index'],
       ['client', 'devices'],
+      ['client', 'identities'],
       ['client', 'elements/accounts'],
       ['client', 'elements/accounts-define'],
       ['client', 'elements/devices'],

@@ -15,6 +15,12 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, min, max };
 }
 
+/** @returns The least value that this share of all, such as 0.95, does not exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)]!;
+}
+
 /** Ratios round by round, because both sides of one ratio had the same machine then. */
 export function ratios(values: readonly number[], floor: readonly number[]): Spread {
   return spreadOf(values.map((value, round) => value / floor[round]!));

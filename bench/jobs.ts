@@ -1,3 +1,4 @@
+import type { PAGES } from './pages.ts';
 import type { LoadSpec, ServerSpec } from './subjects.ts';
 
 /** One thing that is measured, beside others that do the same. */
@@ -15,14 +16,32 @@ export type Goal =
   | { of: string; what: 'cpu'; atMost: number }
   | { of: string; what: 'memory'; atMost: number };
 
-export interface Job {
+export interface Job extends JobName {
+  kind: 'rate' | 'memory';
+  subjects: readonly Subject[];
+}
+
+/** Tabs of a real browser, opened one after the other and kept. */
+export interface TabsJob extends JobName {
+  kind: 'tabs';
+  count: number;
+  subjects: readonly TabsSubject[];
+}
+
+export interface TabsSubject {
+  name: string;
+  server: ServerSpec;
+  page: keyof typeof PAGES;
+  /** What performance.md wants at most. */
+  goals?: { fromScript?: number; sockets?: number; serverHeap?: number };
+}
+
+interface JobName {
   name: string;
   /** Belongs to these groups, which can be run by name. */
   groups: readonly string[];
-  kind: 'rate' | 'memory';
   /** The one that the others are compared with. */
   floor: string;
-  subjects: readonly Subject[];
 }
 
 const WS: ServerSpec = { kind: 'ws' };
@@ -36,7 +55,7 @@ const PUT: ServerSpec = { kind: 'put' };
 const SAVED_BYTES = 100;
 
 /** @param scale Of the number of operations; 1 is what makes a round about half a second long, so that the subjects take turns often. */
-export function makeJobs(scale: number): Job[] {
+export function makeJobs(scale: number): (Job | TabsJob)[] {
   const times = (count: number): number => Math.max(1, Math.round(count * scale));
   const connect = (resume: boolean): LoadSpec => ({
     kind: 'connect',
@@ -151,6 +170,23 @@ export function makeJobs(scale: number): Job[] {
           goal: { of: 'ws', what: 'memory', atMost: 1.4 },
         },
         { name: 'socket.io', server: SOCKET_IO, load: { kind: 'hold', count: times(4_000) } },
+      ],
+    },
+    {
+      name: 'tabs',
+      groups: ['tabs'],
+      kind: 'tabs',
+      floor: 'ws',
+      // A few show nothing of what many share.
+      count: Math.max(3, times(100)),
+      subjects: [
+        { name: 'ws', server: WS, page: 'ws' },
+        {
+          name: 'webgram',
+          server: WEBGRAM,
+          page: 'webgram',
+          goals: { fromScript: 10, sockets: 1, serverHeap: 1_024 },
+        },
       ],
     },
   ];

@@ -2,16 +2,17 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { formatNumber, formatSpread, formatTable, ratios, spreadOf } from './figures.ts';
-import { makeJobs, type Goal, type Job } from './jobs.ts';
+import { makeJobs, type Goal, type Job, type TabsJob } from './jobs.ts';
 import { measure, type Measured } from './measure.ts';
 import { costsOf } from './profile.ts';
+import { measureTabs, tabsTable, whyNoTabs, type MeasuredTabs } from './tabs.ts';
 
 const USAGE = 'npm run bench -- [JOB or GROUP …] [--rounds N] [--scale X] [--profile]';
 
 /**
  * Runs jobs, prints a table for each, and writes all figures as JSON.
  *
- * @returns The exit code: 0 also when a goal is missed, because a busy machine is no fault.
+ * @returns The exit code: 0 also when a goal is missed, because a busy machine is no fault; 1 when nothing could be measured.
  */
 export async function main(argv: string[], { root, code }: { root: string; code: string }): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -33,14 +34,27 @@ export async function main(argv: string[], { root, code }: { root: string; code:
   }
   const results = `${root}bench/results`;
   const startedAt = new Date().toISOString();
-  const measured: { job: string; subjects: Measured[] }[] = [];
+  const measured: { job: string; subjects: (Measured | MeasuredTabs)[] }[] = [];
   for (const job of jobs) {
+    if (job.kind === 'tabs') {
+      const options = { code, rounds, scripts: `${root}dist/browser` };
+      const why = whyNoTabs(options);
+      if (why !== undefined) {
+        console.log(`\n${job.name}\nNOT MEASURED: ${why}`);
+        continue;
+      }
+      const subjects = await measureTabs(job, options);
+      measured.push({ job: job.name, subjects });
+      console.log(`\n${job.name}, ${job.count} of them\n${tabsTable(job, subjects)}`);
+      continue;
+    }
     const profiles = values.profile ? `${results}/profiles/${job.name.replaceAll(/\W+/g, '-')}` : undefined;
     const subjects = await measure(job, { code, rounds, profiles });
     measured.push({ job: job.name, subjects });
     console.log(`\n${job.name}\n${table(job, subjects)}`);
     if (profiles !== undefined && job.kind === 'rate') console.log(await costsOf(profiles));
   }
+  if (measured.length === 0) return 1;
   await mkdir(results, { recursive: true });
   const [cpu] = cpus();
   const machine = { node: process.version, cores: cpus().length, cpu: cpu?.model };
@@ -50,7 +64,7 @@ export async function main(argv: string[], { root, code }: { root: string; code:
   return 0;
 }
 
-function isMeant({ name, groups }: Job, word: string): boolean {
+function isMeant({ name, groups }: Job | TabsJob, word: string): boolean {
   return groups.includes(word) || name.includes(word);
 }
 

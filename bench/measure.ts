@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { coreFor } from './cores.ts';
 import type { Job, Subject } from './jobs.ts';
 import { Peer } from './process.ts';
 import type { Cpu, Done, LoadSpec, Memory } from './subjects.ts';
@@ -31,9 +30,6 @@ const FORGET_MS = 15_000;
 /** Rounds before those that count, for the compilers. */
 const WARM_ROUNDS = 3;
 
-/** Server on one core and load on the other; `undefined` where that cannot be arranged. */
-const CAN_PIN = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
-
 class Pair {
   readonly subject: Subject;
   readonly server: Peer;
@@ -42,9 +38,12 @@ class Pair {
 
   constructor(subject: Subject, { code }: MeasureOptions) {
     this.subject = subject;
-    const core = (n: number): number | undefined => (CAN_PIN ? n : undefined);
-    this.server = new Peer({ file: `${code}/server.mjs`, core: core(0), nodeArgs: ['--expose-gc'] });
-    this.load = new Peer({ file: `${code}/load.mjs`, core: core(1) });
+    this.server = new Peer({
+      file: `${code}/server.mjs`,
+      core: coreFor('server'),
+      nodeArgs: ['--expose-gc'],
+    });
+    this.load = new Peer({ file: `${code}/load.mjs`, core: coreFor('load') });
   }
 
   async start(): Promise<void> {
@@ -140,14 +139,17 @@ async function measureMemory(job: Job, options: MeasureOptions): Promise<Measure
   return all;
 }
 
-async function whenForgotten(server: Peer): Promise<Memory> {
+/** Waits until a server holds nothing of those who have gone. @returns Its memory then. */
+export async function whenForgotten(server: Peer): Promise<Memory> {
   const startedMs = performance.now();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 2_000));
     const memory = await server.ask<Memory>({ kind: 'memory' });
-    if (memory.sessions === 0) return memory;
+    if (memory.sessions === 0 && memory.sockets === 0) return memory;
     if (performance.now() - startedMs > FORGET_MS) {
-      throw new Error(`${memory.sessions} sessions are still in memory ${FORGET_MS} ms after their sockets`);
+      throw new Error(
+        `${memory.sessions} sessions and ${memory.sockets} sockets are still there ${FORGET_MS} ms after all have gone`,
+      );
     }
   }
 }

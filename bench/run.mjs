@@ -22,7 +22,12 @@ await build({
     target: 'node20',
     minify: false,
     rolldownOptions: {
-      input: { main: 'bench/main.ts', server: 'bench/server.ts', load: 'bench/load.ts' },
+      input: {
+        main: 'bench/main.ts',
+        server: 'bench/server.ts',
+        load: 'bench/load.ts',
+        browser: 'bench/browser.ts',
+      },
       output: { format: 'es', entryFileNames: '[name].mjs', chunkFileNames: '[name].mjs' },
     },
   },

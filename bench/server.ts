@@ -9,7 +9,7 @@ import { Server as SocketIO } from 'socket.io';
 import { WebSocketServer } from 'ws';
 import { LevelStore, Server } from '../server/index.ts';
 import { serve } from './process.ts';
-import type { Done, Memory, ServerSpec, ToServer } from './subjects.ts';
+import type { Done, Memory, ServerSpec, Site, ToServer } from './subjects.ts';
 
 /** How long sessions stay in memory after their link, in ms: short, so that it can be waited for. */
 const GRACE_MS = 1_000;
@@ -17,6 +17,7 @@ const GRACE_MS = 1_000;
 interface Running {
   port: number;
   sessions: () => number;
+  sockets: () => number;
   close: () => Promise<void>;
 }
 
@@ -27,7 +28,7 @@ serve<ToServer>(
   async (message) => {
     switch (message.kind) {
       case 'start':
-        running = await start(message.spec);
+        running = await start(message.spec, message.site);
         return running.port;
       case 'cpu': {
         const { user, system } = process.cpuUsage();
@@ -49,33 +50,38 @@ serve<ToServer>(
   },
 );
 
-async function start(spec: ServerSpec): Promise<Running> {
+async function start(spec: ServerSpec, site: Site | undefined): Promise<Running> {
   switch (spec.kind) {
     case 'ws':
-      return startWs();
+      return startWs(site);
     case 'socket.io':
       return startSocketIO();
     case 'webgram':
-      return startWebgram(spec);
+      return startWebgram(spec, site);
     case 'put':
-      return { port: 0, sessions: () => 0, close: async () => undefined };
+      return { port: 0, sessions: () => 0, sockets: () => 0, close: async () => undefined };
   }
 }
 
-async function startWs(): Promise<Running> {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false });
+async function startWs(site: Site | undefined): Promise<Running> {
+  const http = createServer((req, res) => {
+    if (site === undefined || req.url !== '/') res.writeHead(404).end();
+    else res.setHeader('Content-Type', 'text/html').end(site.html);
+  });
+  const server = new WebSocketServer({ server: http, perMessageDeflate: false });
   server.on('connection', (socket) => {
     socket.on('error', () => undefined);
     socket.on('message', (data, isBinary) => {
       socket.send(data, { binary: isBinary });
     });
   });
-  await new Promise<void>((resolve) => server.once('listening', resolve));
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   const close = async (): Promise<void> => {
     for (const client of server.clients) client.terminate();
-    server.close();
+    http.close();
   };
-  return { port: (server.address() as AddressInfo).port, sessions: () => 0, close };
+  const sockets = (): number => server.clients.size;
+  return { port: (http.address() as AddressInfo).port, sessions: () => 0, sockets, close };
 }
 
 async function startSocketIO(): Promise<Running> {
@@ -94,10 +100,14 @@ async function startSocketIO(): Promise<Running> {
   const close = async (): Promise<void> => {
     await io.close();
   };
-  return { port: (http.address() as AddressInfo).port, sessions: () => 0, close };
+  const sockets = (): number => io.engine.clientsCount;
+  return { port: (http.address() as AddressInfo).port, sessions: () => 0, sockets, close };
 }
 
-async function startWebgram({ frames, commits }: ServerSpec & { kind: 'webgram' }): Promise<Running> {
+async function startWebgram(
+  { frames, commits }: ServerSpec & { kind: 'webgram' },
+  site: Site | undefined,
+): Promise<Running> {
   const db = path.join(await makeFolder(), 'db');
   const store = new LevelStore(db);
   if (commits === 'each') writeEachByItself(store);
@@ -114,6 +124,7 @@ async function startWebgram({ frames, commits }: ServerSpec & { kind: 'webgram' 
       maxUnproved: plenty,
       ...(frames === 'each' ? { tickFrameBytes: 1 } : {}),
     },
+    ...(site === undefined ? {} : { root: await writePage(site.html), browserFolder: site.scripts }),
     manualStart: true,
   });
   server.answer['echo'] = (_conn, data): unknown => data;
@@ -124,7 +135,19 @@ async function startWebgram({ frames, commits }: ServerSpec & { kind: 'webgram' 
     return count;
   };
   await server.start();
-  return { port: server.port, sessions: () => server.sessions.live.size, close: () => server.close() };
+  return {
+    port: server.port,
+    sessions: () => server.sessions.live.size,
+    sockets: () => server.sockets,
+    close: () => server.close(),
+  };
+}
+
+/** @returns The folder that it is in. */
+async function writePage(html: string): Promise<string> {
+  const root = await makeFolder();
+  await writeFile(path.join(root, 'index.html'), html);
+  return root;
 }
 
 /** Takes the group commit away, to see what it is good for. */
@@ -144,7 +167,7 @@ async function memory(): Promise<Memory> {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   const { rss, heapUsed } = process.memoryUsage();
-  return { rss, heapUsed, sessions: running?.sessions() ?? 0 };
+  return { rss, heapUsed, sessions: running?.sessions() ?? 0, sockets: running?.sockets() ?? 0 };
 }
 
 async function put(count: number, bytes: number): Promise<Done> {

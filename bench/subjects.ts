@@ -28,8 +28,16 @@ export interface Done {
   microseconds: number;
 }
 
+/** What a server gives browsers. */
+export interface Site {
+  /** Its only page. */
+  html: string;
+  /** Folder of the built scripts. */
+  scripts: string;
+}
+
 export type ToServer =
-  | { kind: 'start'; spec: ServerSpec }
+  | { kind: 'start'; spec: ServerSpec; site?: Site }
   | { kind: 'cpu' }
   | { kind: 'memory' }
   | { kind: 'put'; count: number; bytes: number }
@@ -50,6 +58,27 @@ export interface Memory {
   heapUsed: number;
   /** Sessions in memory; 0 where there is no such thing. */
   sessions: number;
+  /** WebSockets that are open. */
+  sockets: number;
 }
 
 export type ToLoad = { kind: 'run'; server: ServerSpec; port: number; load: LoadSpec } | { kind: 'stop' };
+
+/** When a tab was linked to the server, and when its script was there to do so, in ms since the navigation began. */
+export interface TabTimes {
+  linkedMs: number;
+  scriptMs: number;
+}
+
+/** Of all tabs that are open; JavaScript heaps after the garbage was collected; in bytes. */
+export interface BrowserMemory {
+  /** Heaps of the pages. */
+  heap: number;
+  /** Heap of the shared worker; 0 without one. */
+  worker: number;
+  /** Resident memory of all processes of the browser, what they share counted once; `null` where it cannot be told. */
+  pss: number | null;
+}
+
+export type ToBrowser =
+  { kind: 'launch'; url: string } | { kind: 'open'; url: string } | { kind: 'memory' } | { kind: 'stop' };

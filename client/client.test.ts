@@ -1,6 +1,7 @@
 import { AskError } from 'webgram';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { HostToTab } from '../worker/host/port-protocol.ts';
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
+import type { HostToTab, Leaving } from '../worker/host/port-protocol.ts';
 import { FakeServer } from '../worker/host/testing/fake-server.ts';
 import { FakeSession } from '../worker/host/testing/fake-session.ts';
 import { ADDRESS, TestHost } from '../worker/host/testing/test-host.ts';
@@ -38,6 +39,12 @@ class TestPage {
   locks: string[] = [];
   /** What each search for a host was told. */
   moves: unknown[] = [];
+  /** What it has left. */
+  readonly left: Leaving[] = [];
+  /** Set in the task that makes it. */
+  takeNotes: NonNullable<TabEnvironment['takeNotes']> = () => Promise.resolve(undefined);
+  /** What its hosts say that they speak. */
+  protocol = PORT_PROTOCOL;
 
   constructor(options: ClientOptions = {}, hosts = [host]) {
     this.hosts = hosts;
@@ -63,14 +70,15 @@ class TestPage {
         const found = this.hosts[0];
         if (found === undefined) throw new Error('none is left');
         const [mine, its] = portPair();
-        const welcome = new Promise<HostToTab>((resolve) => {
-          mine.onmessage = ({ data }: { data: HostToTab }) => {
+        const welcome = new Promise<HostToTab & { kind: 'welcome' }>((resolve) => {
+          mine.onmessage = ({ data }: { data: HostToTab & { kind: 'welcome' } }) => {
             resolve(data);
           };
         });
         found.hub.connect(its);
         this.port = mine;
-        return { port: mine, welcome: (await welcome) as HostToTab & { kind: 'welcome' }, why: 'a test' };
+        const { protocol } = this;
+        return { port: mine, welcome: { ...(await welcome), protocol }, why: 'a test' };
       },
       holdLock: async (name) => {
         this.locks.push(name);
@@ -83,6 +91,11 @@ class TestPage {
       watchLock: (name, gone) => {
         const [first] = this.hosts;
         return first === undefined ? () => undefined : first.locks.watch(name, gone);
+      },
+      leave: (left) => this.left.push(left),
+      takeNotes: async (ask) => {
+        await Promise.resolve();
+        return this.takeNotes(ask);
       },
       listen: (listener) => {
         this.listener = listener;
@@ -136,7 +149,7 @@ test('what is sent before there is a host or a link arrives once, in order', asy
   expect(await answer).toBe(42);
   expect(session.handled.map(({ type }) => type)).toEqual(['one', 'incr', 'two']);
   expect(active).toEqual([{ sessionID: 1, resumed: false, reason: 'new', gap: { sent: 0, received: 0 } }]);
-  expect(client.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+  expect(client.identity).toMatchObject({ sessionID: 1, storage: 'persistent' });
   expect(client.host).toEqual({ kind: 'in-process', role: 'follower', why: 'a test' });
   expect(client.state).toEqual({ name: 'active' });
   expect(page.names.at(-1)).toBe('active');
@@ -416,6 +429,52 @@ test('a wake reaches the host', async () => {
   host.clock.advance(5_000);
   page.listener?.wake();
   await server.last.up('ping');
+});
+
+test('a page that goes leaves what the server has not acknowledged, one that has nothing such leaves nothing', async () => {
+  const page = new TestPage();
+  const { client } = page;
+  await client.ask('incr', 1);
+  await until(() => page.port !== undefined);
+  page.listener?.hide();
+  expect(page.left).toEqual([]);
+
+  const other = new TestPage();
+  await other.client.ask('incr', 1);
+  session.acknowledges = false;
+  other.client.send('one');
+  other.client.send('two');
+  other.listener?.hide();
+  expect(other.left).toEqual([[expect.any(String), 2, 2, 4, 1]]);
+});
+
+test('what pages before have lost is told with the first word of the server, also to one that has joined', async () => {
+  const first = new TestPage();
+  first.takeNotes = () => Promise.resolve(3);
+  expect(await first.client.waitForSession()).toMatchObject({ reason: 'new', gap: { sent: 3, received: 0 } });
+  expect(first.active).toHaveLength(1);
+
+  const second = new TestPage();
+  second.takeNotes = () => Promise.resolve(2);
+  expect(await second.client.waitForSession()).toMatchObject({ reason: 'joined', gap: { sent: 0 } });
+  await until(() => second.active.length === 2);
+  expect(second.active[1]).toMatchObject({ reason: 'joined', gap: { sent: 2, received: 0 } });
+
+  const third = new TestPage();
+  third.takeNotes = () => Promise.reject(new Error('no file'));
+  await third.client.ask('incr', 1);
+  expect(third.active).toMatchObject([{ reason: 'joined', gap: { sent: 0 } }]);
+});
+
+test('a host of a newer port protocol: the client ends, says so, and says nothing to the host', async () => {
+  const page = new TestPage();
+  page.protocol = PORT_PROTOCOL + 1;
+  const code = 'WEBGRAM_VERSION_SKEW';
+  await expect(page.client.waitForSession()).rejects.toMatchObject({ code });
+  expect(page.states).toEqual([{ name: 'closed', code, reason: 'the host is newer' }]);
+  expect(page.client.send('late')).toBe(false);
+  await rest();
+  expect(server.connections).toHaveLength(0);
 });
 
 test('no host: the state says why, asks and waits reject, and sends are refused', async () => {

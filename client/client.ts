@@ -4,6 +4,7 @@ import type {
   AppShape,
   ArgsOf,
   AskOptions,
+  ErrorCode,
   Listener,
   MaybePromise,
   Outcome,
@@ -11,6 +12,7 @@ import type {
   PageMessages,
   ResultOf,
   SendTypeOf,
+  WireError,
   ServerMessages,
   TypeOf,
 } from 'webgram';
@@ -23,7 +25,7 @@ import { BUILD } from './find-host.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostMessage } from './host-connection.ts';
 import { prepareMessage, TAB_LIMITS } from './outgoing.ts';
-import { PageAnswers } from './page-answers.ts';
+import { answerAsk } from './page-answers.ts';
 import { report } from './report.ts';
 import type {
   ClientEvents,
@@ -55,6 +57,11 @@ export interface ClientOptions {
   fresh?: boolean;
   /** The older name of `fresh`. */
   skipResume?: boolean;
+  /**
+   * What this tab keeps to, whatever identity is active in the browser: an identity's id, user id or name. When there is
+   * none, the state is `denied`. Default: what `pin` was given last in this tab, and else the active one.
+   */
+  identity?: string | undefined;
   /** What to wait for before anything can arrive, such as scripts that listen. Default: nothing. */
   start?: Promise<unknown> | undefined;
   /** How long asks wait for their answer while active, in ms. Default 10 s. */
@@ -68,9 +75,10 @@ export type PageAnswersOf<A extends AppShape> = {
   ) => MaybePromise<ResultOf<PageMessages<A>, T>>;
 };
 
-type QueueCall = TabToHost & { kind: 'queue' };
+/** A call to the host, which answers it. */
+type Call = TabToHost & { kind: 'queue' | 'wallet' };
 
-const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice)$)/;
+const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice|switched|identities)$)/;
 
 /**
  * A tab's connection to a server, within the session of this browser.
@@ -91,7 +99,7 @@ export class Client<A extends AppShape = AnyApp> {
     send: (type, ...args) => {
       const message = prepareMessage(type, args);
       this.#stream.volatile(type, message.args);
-      return this.#state.name === 'active';
+      return this.#isActive;
     },
   };
 
@@ -107,22 +115,24 @@ export class Client<A extends AppShape = AnyApp> {
       type: T,
       ...args: ArgsOf<ServerMessages<A>, T>
     ) => Promise<void>;
-  } = { send: (type, ...args) => this.#call('send', type, args) };
+  } = { send: (type, ...args) => this.#queueCall('send', type, args) };
   /** What was sent with `durable.send` and is still to be handled. */
   readonly queue: ClientQueue = {
     count: 0,
     bytes: 0,
-    list: () => this.#call('list'),
-    clear: () => this.#call('clear'),
+    list: () => this.#queueCall('list'),
+    clear: () => this.#queueCall('clear'),
   };
 
   readonly #listeners = new Listeners();
-  /** Calls to the queue that are not answered, oldest first. */
-  readonly #calls = new Map<number, QueueCall>();
-  /** Of a call, or of one that waits. Among the asks, calls are below 0. */
+  /** Calls that are not answered, oldest first. */
+  readonly #calls = new Map<number, Call>();
+  /** What is waited for: each finds it once it is there. */
+  readonly #awaited = new Map<number, () => unknown>();
+  /** Who has called, or waits, for as long as it takes. */
+  readonly #callers = new Asks<number>((call) => this.#awaited.delete(call));
   #lastCall = 0;
-  readonly #answers = new PageAnswers(this.answer);
-  readonly #stream: TabStream;
+  #stream: TabStream;
   readonly #asks: Asks<number>;
   readonly #askOptions: AskOptions;
   readonly #host: HostConnection | undefined;
@@ -130,23 +140,22 @@ export class Client<A extends AppShape = AnyApp> {
   /** Why nothing can be sent any more. */
   #error: WebgramError | undefined;
   #hostInfo: ClientHost | undefined;
+  /** What this tab keeps to, whatever is active. */
+  #pinned: string | null = null;
+  readonly #tabPin: TabEnvironment['pin'];
   #identity: ClientIdentity | undefined;
   /** What was told last by `$session-active`. */
   #session: SessionActive | undefined;
-  /** The present host has said how its link stands. */
-  #hasHeardHost = false;
-  /** In session on the word of the host; the server's own word is still to come. */
-  #hasJoined = false;
-  /** The server has taken the stream up by way of the present host. */
-  #isSettled = false;
+  /**
+   * What the server may say of the session while it is active, and nobody need know: `joined` on the word of the present
+   * host, `resumed` once the server has taken the stream up by way of it. `undefined` before that has said how its link
+   * stands.
+   */
+  #known: OutcomeReason | '' | undefined;
   /** The server's word, on its way to the listeners. */
   #outcome: Outcome | undefined;
-  /** Why a new stream had to be begun, and what that lost. */
-  #restart: { reason: OutcomeReason; sent: number } | undefined;
-  /** Who waits, by any number, and for how long it takes. */
-  readonly #sessionWaiters = new Asks<number>();
-  readonly #hostWaiters = new Asks<number>();
-  readonly #drainWaiters = new Asks<number>();
+  /** What pages before this one have lost, until it is told. */
+  #left: Promise<number | undefined> | undefined;
 
   /**
    * @param address WebSocket address of the server, or anything relative to the page. Default: the server that
@@ -155,48 +164,13 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {TypeError} when the address is none.
    */
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
-    const { worker, fromClient, fresh, skipResume, start, timeoutMs, pins, sealed } = options;
+    const { worker, fromClient, fresh, skipResume, identity, start, timeoutMs, pins, sealed } = options;
     this.#askOptions = { timeoutMs };
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
     });
-    const emit = (type: string, args: unknown[]): void => {
-      this.#emit(type, args);
-    };
-    // Nobody sees what is no page.
     const page = globalThis.document as Document | undefined;
-    const tellVisible = (): void => {
-      if (page) this.#stream.volatile('$visible', [!page.hidden]);
-    };
-    this.#stream = new TabStream(
-      {
-        post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),
-        message: emit,
-        ask: (asked, type, args) => {
-          this.#print('asked', type);
-          this.#answers.give(this.#stream, asked, type, args).catch(report);
-        },
-        answered: (asked, error, value) => this.#asks.settle(asked, error, value),
-        attached: (outcome) => {
-          tellVisible();
-          this.#attached(outcome);
-        },
-        hasRoom: () => {
-          this.#drainWaiters.resolveAll(true);
-        },
-        restarted: (reason, sent, isWhole) => {
-          this.#restarted(reason, sent, isWhole);
-        },
-        storeLost: () => {
-          if (this.#outcome !== undefined) this.#outcome.reason = 'store-lost';
-        },
-        closed: (why) => {
-          this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: why });
-        },
-      },
-      TAB_LIMITS,
-      randomID,
-    );
+    this.#stream = this.#newStream();
     if (environment === undefined && !page) {
       this.#state = { name: 'offline' };
       this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
@@ -204,41 +178,60 @@ export class Client<A extends AppShape = AnyApp> {
     }
     this.#state = { name: 'connecting', attempt: 0 };
     const socketAddress = toSocketAddress(address);
+    const around = environment ?? browserEnvironment(socketAddress, worker);
+    const lock = `webgram-tab-${randomID()}`;
+    const hello: TabToHost & { kind: 'hello' } = {
+      kind: 'hello',
+      protocol: PORT_PROTOCOL,
+      build: BUILD,
+      lock,
+      address: socketAddress,
+      fresh: fresh ?? skipResume ?? false,
+      fromClient: fromClient ?? null,
+      demands: { pins, sealed },
+      identity: null,
+      of: null,
+    };
+    this.#tabPin = around.pin;
+    this.#pinned = hello.fresh ? null : identity || around.pin?.get() || null;
     this.#host = new HostConnection({
       start,
-      environment: environment ?? browserEnvironment(socketAddress, worker),
-      hello: {
-        kind: 'hello',
-        protocol: PORT_PROTOCOL,
-        build: BUILD,
-        lock: `webgram-tab-${randomID()}`,
-        address: socketAddress,
-        fresh: fresh ?? skipResume ?? false,
-        fromClient: fromClient ?? null,
-        demands: { pins, sealed },
+      environment: around,
+      lock,
+      hello: () => {
+        const said = { ...hello, identity: this.#pinned, of: this.#identity?.id ?? null };
+        hello.fresh = false;
+        return said;
       },
-      welcomed: (host) => {
+      welcomed: (host, isNew) => {
         this.#hostInfo = host;
-        this.#hasHeardHost = this.#isSettled = false;
+        this.#known = undefined;
         // It takes what was sent before there was a host, link or no link.
         this.#stream.attach(0);
-        for (const call of this.#calls.values()) this.#host?.post(call);
-        this.#hostWaiters.resolveAll(host);
+        if (isNew) for (const call of this.#calls.values()) this.#host?.post(call);
+        this.#lookAgain();
       },
       receive: (message) => {
         this.#receive(message);
       },
+      leave: () => {
+        const { left } = this.#stream;
+        if (left) around.leave?.([...left, this.#identity?.sessionID]);
+      },
       shown: () => {
         this.#stream.rest(this.#asks.isEmpty);
       },
-      seen: tellVisible,
+      seen: this.#tellVisible,
       lost: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },
       failed: (code, reason) => {
-        this.#end({ name: 'closed', code, reason });
+        this.#end(code, reason);
       },
     });
+    this.#left = around
+      .takeNotes?.((...left) => this.#queueCall('left', 'left', left))
+      .catch(() => undefined);
   }
 
   /** Where the client stands; `$state` tells of every change. */
@@ -249,6 +242,26 @@ export class Client<A extends AppShape = AnyApp> {
   /** The identity in use; `undefined` until the server has given it a session. */
   get identity(): ClientIdentity | undefined {
     return this.#identity;
+  }
+
+  /** What this tab keeps to, whatever identity is active; `undefined` when it follows the active one. */
+  get pinned(): string | undefined {
+    return this.#pinned ?? undefined;
+  }
+
+  /**
+   * Keeps this tab to an identity, whatever is active in the browser, also when the page is loaded again; without one it
+   * follows the active one again. It goes over at once, as `$switched` tells. When there is no such identity the client
+   * ends, `denied`: `Identities.pin` looks before. After the end it is kept for the client that comes next in this tab.
+   *
+   * @param identity An identity's id, user id or name.
+   */
+  pin(identity?: string): void {
+    const wanted = identity ?? null;
+    if (wanted === this.#pinned) return;
+    this.#pinned = wanted;
+    this.#tabPin?.set(wanted);
+    this.#host?.post({ kind: 'pin', identity: wanted });
   }
 
   /** The host that serves this tab; `undefined` until one is found. */
@@ -267,7 +280,7 @@ export class Client<A extends AppShape = AnyApp> {
    */
   send<T extends SendTypeOf<ServerMessages<A>>>(type: T, ...args: ArgsOf<ServerMessages<A>, T>): boolean {
     const message = prepareMessage(type, args);
-    if (this.#error !== undefined) return false;
+    if (this.#error) return false;
     this.#print('sends', type);
     return this.#stream.send(type, message.args, message.bytes);
   }
@@ -320,11 +333,7 @@ export class Client<A extends AppShape = AnyApp> {
    * `WEBGRAM_NO_HOST`, `WEBGRAM_TOO_MANY_TABS`, `WEBGRAM_VERSION_SKEW`, `WEBGRAM_NO_BROWSER`.
    */
   waitForSession({ signal }: { signal?: AbortSignal } = {}): Promise<SessionActive> {
-    return this.#wait(
-      this.#sessionWaiters,
-      this.#state.name === 'active' ? this.#session : undefined,
-      signal,
-    );
+    return this.#wait(() => this.#isActive && this.#session, signal);
   }
 
   /**
@@ -333,12 +342,12 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {WebgramError} as `waitForSession` does.
    */
   waitForHost({ signal }: { signal?: AbortSignal } = {}): Promise<ClientHost> {
-    return this.#wait(this.#hostWaiters, this.#hostInfo, signal);
+    return this.#wait(() => this.#hostInfo, signal);
   }
 
   /** Waits until `send` would return true again. @throws {WebgramError} as `waitForSession` does. */
   async drained({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#wait(this.#drainWaiters, this.#stream.isFull ? undefined : true, signal);
+    await this.#wait(() => !this.#stream.isFull, signal);
   }
 
   /**
@@ -354,33 +363,117 @@ export class Client<A extends AppShape = AnyApp> {
    * Idempotent.
    */
   close(): void {
-    this.#end({ name: 'closed', code: 'WEBGRAM_CLOSED', reason: 'closed' });
+    this.#end('WEBGRAM_CLOSED', 'closed');
   }
 
-  #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
-    const message = prepareMessage(type, args);
-    if (this.#error !== undefined || options.signal?.aborted) {
-      return this.#wait(new Asks(), undefined, options.signal);
+  /** Goes over to another identity: nothing of this one is said there. */
+  #switch(to: ClientIdentity | undefined): void {
+    const from = this.#identity;
+    // One that keeps to another goes there.
+    this.#identity = this.#pinned === null ? to : undefined;
+    this.#session = this.#outcome = this.#known = undefined;
+    const error = new WebgramError('WEBGRAM_SWITCHED', 'switched');
+    // What was queued went to the host before this.
+    for (const { kind, call } of this.#calls.values()) {
+      if (kind === 'queue') this.#answered(call, error);
     }
+    this.#stream = this.#newStream();
+    this.#asks.rejectAll(error);
+    this.#lookAgain();
+    this.#setState({ name: 'connecting', attempt: 0 });
+    this.#emit('$switched', [{ from, to }]);
+    this.#host?.greet();
+  }
+
+  #newStream(): TabStream {
+    const stream: TabStream = new TabStream(
+      {
+        post: (link, envelope) => {
+          // One that was left has nothing to say.
+          if (stream === this.#stream) this.#host?.post({ kind: 'up', link, envelope });
+        },
+        message: (type, args) => {
+          this.#emit(type, args);
+        },
+        ask: (asked, type, args) => {
+          this.#print('asked', type);
+          answerAsk(this.answer, stream, asked, type, args).catch(report);
+        },
+        answered: (asked, error, value) => this.#asks.settle(asked, error, value),
+        attached: (outcome) => {
+          this.#tellVisible();
+          void this.#attached(outcome);
+        },
+        hasRoom: () => {
+          this.#lookAgain();
+        },
+        forgotten: () => {
+          this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'forgotten'));
+          this.#lookAgain();
+        },
+        closed: (why) => {
+          this.#end('WEBGRAM_CLOSED', why);
+        },
+      },
+      TAB_LIMITS,
+      randomID,
+    );
+    return stream;
+  }
+
+  readonly #tellVisible = (): void => {
+    // Nobody sees what is no page.
+    const page = globalThis.document as Document | undefined;
+    if (page) this.#stream.volatile('$visible', [!page.hidden]);
+  };
+
+  #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
+    if (type === '$identities') {
+      const [what, ...rest] = args;
+      return this.#call({ kind: 'wallet', call: ++this.#lastCall, what: what as string, args: rest });
+    }
+    const message = prepareMessage(type, args, '$devices');
+    if (this.#error || options.signal?.aborted) return this.#wait(() => undefined, options.signal);
     this.#print('asks', type);
     const asked = this.#stream.ask(type, message.args, message.bytes);
     return this.#asks.add(asked, { ...this.#askOptions, ...options });
   }
 
-  #call(what: QueueCall['what'], type: string = what, args: unknown[] = []): Promise<never> {
-    const call = ++this.#lastCall;
-    const message: QueueCall = { kind: 'queue', call, what, type, ...prepareMessage(type, args) };
-    if (this.#error !== undefined) return Promise.reject(this.#error);
-    this.#calls.set(call, message);
-    this.#host?.post(message);
-    return this.#asks.add(-call, { timeoutMs: Infinity }) as Promise<never>;
+  #queueCall(
+    what: (Call & { kind: 'queue' })['what'],
+    type: string = what,
+    args: unknown[] = [],
+  ): Promise<never> {
+    const message = prepareMessage(type, args);
+    return this.#call({ kind: 'queue', call: ++this.#lastCall, what, type, ...message });
   }
 
-  /** @param value What is waited for, when it is there already. */
-  #wait<T>(waiters: Asks<number>, value: T | undefined, signal: AbortSignal | undefined): Promise<T> {
-    if (this.#error !== undefined) return Promise.reject(this.#error);
-    if (value !== undefined) return Promise.resolve(value);
-    return waiters.add(++this.#lastCall, { timeoutMs: Infinity, signal }) as Promise<T>;
+  async #call(call: Call): Promise<never> {
+    if (this.#error) throw this.#error;
+    this.#calls.set(call.call, call);
+    this.#host?.post(call);
+    return this.#callers.add(call.call, { timeoutMs: Infinity }) as Promise<never>;
+  }
+
+  #answered(call: number, error: WireError | null, value?: unknown): void {
+    this.#calls.delete(call);
+    this.#callers.settle(call, error, value);
+  }
+
+  async #wait<T>(find: () => T | false | undefined, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#error) throw this.#error;
+    const found = find();
+    if (found) return found;
+    this.#awaited.set(++this.#lastCall, find);
+    return this.#callers.add(this.#lastCall, { timeoutMs: Infinity, signal }) as Promise<T>;
+  }
+
+  /** Something that is waited for may be there. */
+  #lookAgain(): void {
+    for (const [call, find] of this.#awaited) {
+      const found = find();
+      if (found && this.#awaited.delete(call)) this.#callers.settle(call, null, found);
+    }
   }
 
   #receive(message: HostMessage): void {
@@ -399,8 +492,15 @@ export class Client<A extends AppShape = AnyApp> {
         break;
       case 'queue':
         Object.assign(this.queue, message.info);
-        this.#calls.delete(message.call!);
-        this.#asks.settle(-message.call!, message.error ?? null, message.value);
+        break;
+      case 'answer':
+        this.#answered(message.call, message.error ?? null, message.value);
+        break;
+      case 'switch':
+        this.#switch(message.to ?? undefined);
+        break;
+      case 'identities':
+        this.#emit('$identities', []);
         break;
       default:
       // A welcome, or a sign of life.
@@ -408,41 +508,28 @@ export class Client<A extends AppShape = AnyApp> {
   }
 
   #onHostState(state: LinkState, identity: IdentityInfo | undefined): void {
-    const isFirstWord = !this.#hasHeardHost;
-    this.#hasHeardHost = true;
+    const isFirstWord = this.#known === undefined;
+    this.#known ??= '';
     this.#identity = identity;
-    if (state.name === 'denied') this.#end(state);
+    if (state.name === 'denied') this.#end('WEBGRAM_DENIED', state.reason);
     else if (state.name !== 'active') {
-      this.#hasJoined = false;
+      this.#known = '';
       this.#setState(state);
-    } else if (isFirstWord && this.#session === undefined) {
+    } else if (isFirstWord && !this.#session) {
       // Other tabs are in session, so this one is too. Everyone else waits for the server's word.
-      this.#hasJoined = true;
+      this.#known = 'joined';
       this.#enter({ resumed: true, reason: 'joined', gap: { sent: 0, received: 0 } });
     }
   }
 
-  #attached(outcome: Outcome): void {
-    const restart = this.#restart;
-    this.#restart = undefined;
-    if (restart !== undefined) {
-      // Why the session is another one says more.
-      if (outcome.resumed) outcome.reason = restart.reason;
-      outcome.gap.sent += restart.sent;
-    }
+  async #attached(outcome: Outcome): Promise<void> {
     this.#outcome = outcome;
-    // The stream may add that commits were lost.
-    queueMicrotask(() => {
-      if (this.#outcome !== outcome || this.#error !== undefined) return;
-      this.#outcome = undefined;
-      // One link has followed another, and nobody need know.
-      const isQuiet = this.#isSettled && outcome.reason === 'resumed' && this.#state.name === 'active';
-      const isTold = isQuiet || (this.#hasJoined && outcome.reason === 'joined');
-      this.#hasJoined = false;
-      this.#isSettled = true;
-      if (isTold) this.#setState({ name: 'active' });
-      else this.#enter(outcome);
-    });
+    outcome.gap.sent += (await this.#left) ?? 0;
+    if (this.#outcome !== outcome || this.#error) return;
+    this.#left = undefined;
+    const isKnown = this.#isActive && outcome.reason === this.#known && !outcome.gap.sent;
+    this.#known = 'resumed';
+    if (!isKnown) this.#enter(outcome);
   }
 
   #enter(outcome: Outcome): void {
@@ -451,15 +538,8 @@ export class Client<A extends AppShape = AnyApp> {
     const session = { sessionID, ...outcome };
     this.#session = session;
     this.#setState({ name: 'active' });
-    this.#sessionWaiters.resolveAll(session);
+    this.#lookAgain();
     this.#emit('$session-active', [session]);
-  }
-
-  #restarted(reason: OutcomeReason, sent: number, isWhole: boolean): void {
-    this.#restart = { reason, sent: sent + (this.#restart?.sent ?? 0) };
-    if (isWhole) return;
-    this.#asks.rejectAll(new WebgramError('WEBGRAM_GAP', 'forgotten'));
-    this.#drainWaiters.resolveAll(true);
   }
 
   #notice({ code, message }: ClientNotice): void {
@@ -468,20 +548,24 @@ export class Client<A extends AppShape = AnyApp> {
     this.#emit('$notice', [{ code, message }]);
   }
 
-  #end(state: ClientState & { name: 'denied' | 'closed' }): void {
-    if (this.#error !== undefined) return;
-    const error = new WebgramError(state.name === 'denied' ? 'WEBGRAM_DENIED' : state.code, state.reason);
-    this.#error = error;
+  #end(code: ErrorCode, reason: string): void {
+    if (this.#error) return;
+    this.#error = new WebgramError(code, reason);
     this.#host?.close();
-    this.#setState(state);
-    const waiters = [this.#hostWaiters, this.#sessionWaiters, this.#drainWaiters];
-    for (const asks of [this.#asks, ...waiters]) asks.rejectAll(error);
+    this.#setState(code === 'WEBGRAM_DENIED' ? { name: 'denied', reason } : { name: 'closed', code, reason });
+    this.#asks.rejectAll(this.#error);
+    this.#callers.rejectAll(this.#error);
+  }
+
+  get #isActive(): boolean {
+    return this.#state.name === 'active';
   }
 
   #setState(state: ClientState): void {
-    if (this.#state.name === 'active' && state.name === 'active') return;
+    const wasActive = this.#isActive;
     this.#state = state;
-    this.#asks.setActive(state.name === 'active');
+    if (wasActive && this.#isActive) return;
+    this.#asks.setActive(this.#isActive);
     this.#emit('$state', [state]);
   }
 
@@ -489,12 +573,8 @@ export class Client<A extends AppShape = AnyApp> {
   #emit(type: string, args: unknown[]): void {
     this.#print('gets', type, this.#state.name);
     for (const listener of this.#listeners.of(type)) {
-      try {
-        const result = listener(...args);
-        if (result instanceof Promise) result.catch(report);
-      } catch (error) {
-        report(error);
-      }
+      const run = async (): Promise<unknown> => listener(...args);
+      run().catch(report);
     }
   }
 

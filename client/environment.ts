@@ -1,4 +1,4 @@
-import type { HostAddress, HostToTab } from '../worker/host/port-protocol.ts';
+import type { HostAddress, HostToTab, Leaving } from '../worker/host/port-protocol.ts';
 import type { ClientHost } from './state.ts';
 
 /** A host's port, with the first message that came over it. */
@@ -30,9 +30,23 @@ export interface TabEnvironment {
   holdLock: (name: string) => Promise<() => void>;
   /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */
   watchLock: (name: string, gone: () => void) => () => void;
+  /** What the tab keeps to, across a reload. Default: that ends with the client. */
+  pin?: { get(): string | null | undefined; set(identity: string | null): void };
   /** @returns Stops listening. */
   listen: (page: PageListener) => () => void;
+  /** Notes for the next page what this one leaves. */
+  leave?: (left: Leaving) => void;
+  /**
+   * Takes what pages before this one have left, if anything.
+   *
+   * @param ask Asks the host about it.
+   * @returns How many messages are lost; `undefined` for none.
+   */
+  takeNotes?: (ask: AskAboutLeft) => Promise<number | undefined>;
 }
+
+/** @returns Of each how many messages are lost; `null` when it is too early to tell. */
+export type AskAboutLeft = (...left: Leaving[]) => Promise<(number | null)[]>;
 
 export interface PageListener {
   /** The page was focused or shown, or the network came back. */

@@ -1,3 +1,4 @@
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { HostToTab } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import { loadLeaderTab, ownFile } from './own-files.ts';
@@ -55,6 +56,11 @@ function start(script: string | URL, name: string): Promise<FoundHost> {
     };
     port.onmessage = ({ data }: MessageEvent<HostToTab>) => {
       if (data.kind !== 'welcome') return;
+      if (data.protocol < PORT_PROTOCOL) {
+        // The worker of this page's own build takes the storage over.
+        fail('is older');
+        return;
+      }
       clearInterval(timer);
       resolve({ port, welcome: data, why: 'SharedWorker' });
     };

@@ -1,5 +1,6 @@
 import { delayMs } from 'webgram';
 import type { ErrorCode } from 'webgram';
+import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { HostAddress, HostToTab, TabToHost } from '../worker/host/port-protocol.ts';
 import type { FoundHost, TabEnvironment } from './environment.ts';
 import type { ClientHost } from './state.ts';
@@ -15,11 +16,15 @@ export interface HostConnectionOptions {
   /** Nothing is done before. */
   start: Promise<unknown> | undefined;
   environment: TabEnvironment;
-  /** What is said to a host first. Its `lock` is taken before, and `fresh` is for the first host only. */
-  hello: Hello;
-  /** A host that knows nothing of this tab yet takes envelopes from here on. */
-  welcomed: (host: ClientHost) => void;
+  /** The Web Lock that the tab holds as long as it lives. */
+  lock: string;
+  /** What is said to a host first. */
+  hello: () => Hello;
+  /** A host takes envelopes from here on. @param isNew It knows nothing of this tab yet. */
+  welcomed: (host: ClientHost, isNew: boolean) => void;
   receive: (message: HostMessage) => void;
+  /** The page goes, or the client has ended. */
+  leave: () => void;
   /** The page has come back from the back-forward cache, where it was gone for its host. */
   shown: () => void;
   /** The page can be seen now, or no longer. */
@@ -39,7 +44,6 @@ export class HostConnection {
   #host: FoundHost | undefined;
   /** Of the host that this tab has said hello to; `undefined` before there was any. */
   #incarnation: string | undefined;
-  #firstWords: Hello;
   #failures = 0;
   #foundMs = 0;
   /** Counts searches, so that one that was overtaken gives up. */
@@ -51,7 +55,6 @@ export class HostConnection {
 
   constructor(options: HostConnectionOptions) {
     this.#options = options;
-    this.#firstWords = options.hello;
     this.#stopListening = options.environment.listen({
       wake: () => {
         this.post({ kind: 'wake' });
@@ -73,6 +76,11 @@ export class HostConnection {
   /** Says something to the host, if there is one. */
   post(message: TabToHost): void {
     this.#host?.port.postMessage(message);
+  }
+
+  /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
+  greet(): void {
+    if (this.#host) this.#greet(this.#host, false);
   }
 
   /** The host finishes what it was handed. */
@@ -101,12 +109,12 @@ export class HostConnection {
 
   async #find(moved?: HostAddress): Promise<void> {
     const search = this.#stop();
-    const { environment, start } = this.#options;
+    const { environment, start, lock } = this.#options;
     try {
       await start;
       // Before hello, and also between two hosts: one that finds the lock free takes the tab for dead.
-      if (this.#releaseLock === undefined) {
-        const release = await environment.holdLock(this.#firstWords.lock);
+      if (!this.#releaseLock) {
+        const release = await environment.holdLock(lock);
         if (search !== this.#search) {
           release();
           return;
@@ -125,7 +133,8 @@ export class HostConnection {
       host.port.onmessage = ({ data }: { data: HostToTab }) => {
         if (host === this.#host) this.#receive(host, data);
       };
-      this.#receive(host, host.welcome);
+      if (host.welcome.protocol <= PORT_PROTOCOL) this.#receive(host, host.welcome);
+      else this.#options.failed('WEBGRAM_VERSION_SKEW', 'the host is newer');
     } catch (error) {
       if (search === this.#search) this.#missed(error as Error);
     }
@@ -135,26 +144,25 @@ export class HostConnection {
     if (message.incarnation !== this.#incarnation) {
       // WebKit runs a worker's script again with fresh memory on the same ports, without a sign (WebKit/WebKit#71486).
       this.#incarnation = message.incarnation;
-      this.#hello(host, message.incarnation);
+      this.#stopWatching?.();
+      this.#stopWatching = this.#options.environment.watchLock(message.incarnation, () => {
+        this.#missed(new Error('the host died'));
+      });
+      this.#greet(host, true);
     }
     if (message.kind === 'moved') void this.#find(message);
     else if (message.kind === 'refused') this.#options.failed(message.code, message.message);
     else this.#options.receive(message);
   }
 
-  #hello(host: FoundHost, incarnation: string): void {
-    const { environment, welcomed } = this.#options;
-    this.#stopWatching?.();
-    this.#stopWatching = environment.watchLock(incarnation, () => {
-      this.#missed(new Error('the host died'));
-    });
-    this.post(this.#firstWords);
-    this.#firstWords = { ...this.#firstWords, fresh: false };
-    welcomed({ ...host.welcome.host, role: host.role ?? 'follower', why: host.why });
+  #greet({ welcome, role = 'follower', why }: FoundHost, isNew: boolean): void {
+    this.post(this.#options.hello());
+    this.#options.welcomed({ ...welcome.host, role, why }, isNew);
   }
 
   /** Gives up whatever would keep the page out of the back-forward cache. */
   #letGo(): void {
+    this.#options.leave();
     this.#stop();
     this.#releaseLock?.();
     this.#releaseLock = undefined;

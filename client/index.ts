@@ -8,6 +8,7 @@ export type {
   ClientQueue,
   ClientState,
   SessionActive,
+  Switched,
 } from './state.ts';
 export { AskError, WebgramError } from 'webgram';
 export type { AnyApp, AppShape, AskOptions, ErrorCode, Outcome, OutcomeReason } from 'webgram';

@@ -10,8 +10,7 @@ export const TAB_LIMITS = {
 } satisfies Partial<Limits>;
 /** Room for type, number, acknowledgement and tag of a message, in bytes. */
 const ENVELOPE_BYTES = 1_000;
-/** `$devices` is the library's own: `Devices` asks it. */
-const MESSAGE_TYPE = /^([^$]|\$devices$)[^]{0,255}$/;
+const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
 
 /** A message that can be handed to the stream. */
 export interface Outgoing {
@@ -23,11 +22,12 @@ export interface Outgoing {
 /**
  * Checks and copies a message of the application.
  *
+ * @param own A type of the library that may be sent this way.
  * @throws {TypeError} when the type begins with `$` or is no type.
  * @throws {WebgramError} `WEBGRAM_NOT_ENCODABLE` or `WEBGRAM_MESSAGE_TOO_LARGE`.
  */
-export function prepareMessage(type: string, args: unknown[]): Outgoing {
-  if (typeof type !== 'string' || !MESSAGE_TYPE.test(type)) {
+export function prepareMessage(type: string, args: unknown[], own?: string): Outgoing {
+  if (typeof type !== 'string' || (type !== own && !MESSAGE_TYPE.test(type))) {
     throw new TypeError("'type' must be 1 to 256 characters, no $");
   }
   const { value, bytes } = copyMessage(args);

@@ -11,8 +11,9 @@ import type { ErrorCode, OutcomeReason } from 'webgram';
  * - `offline`: there is no browser here, and nothing is ever sent.
  * - `denied` (final): the server has ended the session, authenticated; `reason` is its word.
  * - `closed` (final): `code` is `WEBGRAM_CLOSED` after `close()` of this client or of its conn at the server, and
- *   `WEBGRAM_NO_HOST` when this browser or page cannot run the host, `WEBGRAM_TOO_MANY_TABS` or `WEBGRAM_VERSION_SKEW`
- *   when the one that runs does not serve this tab; `reason` says it in words.
+ *   `WEBGRAM_NO_HOST` when this browser or page cannot run the host, `WEBGRAM_TOO_MANY_TABS` when the one that runs does
+ *   not serve this tab, and `WEBGRAM_VERSION_SKEW` when it is of a newer version: reload the page. `reason` says it in
+ *   words.
  */
 export type ClientState =
   | { name: 'connecting'; attempt: number }
@@ -30,13 +31,15 @@ export interface SessionActive {
   reason: OutcomeReason;
   /**
    * Messages that are known to be lost, or of which nobody knows whether they were handled: of those sent, and of those
-   * that should have been received.
+   * that should have been received. `sent` counts once what pages before this one have lost as well.
    */
   gap: { sent: number; received: number };
 }
 
 /** The identity that this tab speaks with, as far as anybody may know it. */
 export interface ClientIdentity {
+  /** Names it in this browser, never at the server. */
+  id: string;
   sessionID: number;
   /** The user id that the session is bound to since the last `conn.login`; absent without one. */
   account?: string;
@@ -85,9 +88,23 @@ export interface ClientNotice {
   message: string;
 }
 
+/** What `$switched` tells. */
+export interface Switched {
+  from: ClientIdentity | undefined;
+  /** `undefined` while the host does not know it. */
+  to: ClientIdentity | undefined;
+}
+
 /** Events of a client, with the arguments of their listeners. */
 export interface ClientEvents {
   $state: (state: ClientState) => unknown;
   '$session-active': (session: SessionActive) => unknown;
   $notice: (notice: ClientNotice) => unknown;
+  /**
+   * The tab goes over to another identity. Nothing of the one before comes behind this: forget what you hold of it. The
+   * `$session-active` of the other follows.
+   */
+  $switched: (switched: Switched) => unknown;
+  /** The identities of this browser have changed, or what is known of them: `Identities` tells what they are. */
+  $identities: () => unknown;
 }

@@ -7,13 +7,17 @@ import { CHROMIUM_ARGS, findChromium, findFirefox } from './engines/find.mjs';
  * and on every kind of host, unless it is
  * tagged with the one it is for: `@chromium`, `@firefox`, `@shared-worker`, `@leader-tab`.
  */
+/** What they tell is of pages and of the server, whatever the host. */
+const ABOVE_THE_HOST = ['stories/{deliver,elements,notebook}.spec.ts'];
+
 export default defineConfig<HostOptions>({
   testDir: '.',
   testMatch: ['stories/**/*.spec.ts', 'kill/**/*.spec.ts'],
   outputDir: '../test-results/e2e',
   forbidOnly: process.env['CI'] !== undefined,
   retries: 0,
-  workers: process.env['CI'] === undefined ? '50%' : 2,
+  // Most of a story is waiting.
+  workers: process.env['CI'] === undefined ? '50%' : 3,
   timeout: 60_000,
   expect: { timeout: 10_000 },
   reporter: [['line'], ['json', { outputFile: '../test-results/e2e.json' }]],
@@ -25,11 +29,13 @@ export default defineConfig<HostOptions>({
     { name: 'firefox', grepInvert: /@chromium|@leader-tab/, use: firefoxUse() },
     {
       name: 'chromium-leader-tab',
+      testIgnore: ABOVE_THE_HOST,
       grepInvert: /@firefox|@shared-worker/,
       use: { ...chromiumUse(), host: 'leader-tab' },
     },
     {
       name: 'firefox-leader-tab',
+      testIgnore: [...ABOVE_THE_HOST, 'stories/script-tag.spec.ts'],
       grepInvert: /@chromium|@shared-worker/,
       use: { ...firefoxUse(), host: 'leader-tab' },
     },

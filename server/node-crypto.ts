@@ -7,7 +7,6 @@ import {
   createPrivateKey,
   createPublicKey,
   hash,
-  hkdfSync,
   randomFillSync,
   sign,
   timingSafeEqual,
@@ -27,7 +26,6 @@ const SIGNATURE_BYTES = 64;
 export const nodeCrypto: Crypto = {
   randomBytes,
   sha256,
-  hkdf: (ikm, salt, info, length) => new Uint8Array(hkdfSync('sha256', ikm, salt, info, length)),
   macKey: (key) => new NodeMacKey(key),
   sealKey: (key) => new NodeSealKey(key),
   generateEphemeral: () => new NodeEphemeralKey(),

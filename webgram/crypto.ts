@@ -52,8 +52,6 @@ export interface Crypto {
   /** @returns Unpredictable bytes from the platform's generator. */
   randomBytes(length: number): Bytes;
   sha256(data: Bytes): MaybePromise<Bytes>;
-  /** HKDF-SHA-256, RFC 5869. */
-  hkdf(ikm: Bytes, salt: Bytes, info: Bytes, length: number): MaybePromise<Bytes>;
   macKey(key: Bytes): MaybePromise<MacKey>;
   /** @param key 32 bytes. */
   sealKey(key: Bytes): MaybePromise<SealKey>;

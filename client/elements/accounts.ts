@@ -1,7 +1,8 @@
 import { html, nothing } from 'lit';
 import type { PropertyDeclarations, TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
-import type { Identities, IdentityEntry } from '../identities-types.ts';
+import { Identities } from '../identities.ts';
+import type { IdentitiesOf, IdentityEntry } from '../identities.ts';
 import { ACCOUNTS_LABELS, type AccountsLabels } from './accounts-labels.ts';
 import { accountsStyles } from './accounts-styles.ts';
 import { renderAvatar } from './avatar.ts';
@@ -9,7 +10,7 @@ import { BaseElement, type ElementClient } from './base-element.ts';
 import { baseStyles } from './base-styles.ts';
 import { icons } from './icons.ts';
 
-export type { AccountsLabels, ElementClient, Identities, IdentityEntry };
+export type { AccountsLabels, ElementClient, IdentitiesOf, IdentityEntry };
 
 /** Between the panel and what is around it, in px. */
 const GAP = 8;
@@ -31,7 +32,7 @@ export interface AccountsElement extends HTMLElement {
   /** Whose accounts. Default: `webgram.client` of the script tag, as soon as there is one. */
   client: ElementClient | undefined;
   /** The wallet. Default: that of the client. */
-  identities: Identities | undefined;
+  identities: IdentitiesOf | undefined;
   /** Words in place of the English ones. */
   labels: Partial<AccountsLabels>;
   /** Opens the panel. */
@@ -55,7 +56,7 @@ class Accounts extends BaseElement<AccountsLabels> implements AccountsElement {
     renaming: { state: true },
   };
 
-  declare identities: Identities | undefined;
+  declare identities: IdentitiesOf | undefined;
   /** `undefined` until they are known. */
   declare private entries: IdentityEntry[] | undefined;
   declare private isOpen: boolean;
@@ -65,7 +66,7 @@ class Accounts extends BaseElement<AccountsLabels> implements AccountsElement {
   declare private renaming: boolean;
   protected readonly sources = ['client', 'identities'];
   protected readonly defaults = ACCOUNTS_LABELS;
-  #wallet: Identities | undefined;
+  #wallet: IdentitiesOf | undefined;
   /** Counts the lists that came by themselves. */
   #changes = 0;
   #stopPlacing = new AbortController();
@@ -76,8 +77,8 @@ class Accounts extends BaseElement<AccountsLabels> implements AccountsElement {
     this.renaming = false;
   }
 
-  protected join(_client: ElementClient | undefined): () => void {
-    const wallet = this.identities;
+  protected join(client: ElementClient | undefined): () => void {
+    const wallet = this.identities ?? (client && new Identities(client));
     this.#wallet = wallet;
     this.entries = undefined;
     if (wallet === undefined) return () => undefined;
@@ -93,7 +94,7 @@ class Accounts extends BaseElement<AccountsLabels> implements AccountsElement {
     // What is shown of accounts is the same with and without the server.
   }
 
-  async #load(wallet: Identities): Promise<void> {
+  async #load(wallet: IdentitiesOf): Promise<void> {
     const changes = this.#changes;
     this.problem = undefined;
     try {
@@ -242,7 +243,7 @@ class Accounts extends BaseElement<AccountsLabels> implements AccountsElement {
   }
 
   /** Does something with the wallet; what goes wrong shows in the panel. */
-  async #do(what: string, action: (wallet: Identities) => Promise<string | undefined>): Promise<boolean> {
+  async #do(what: string, action: (wallet: IdentitiesOf) => Promise<string | undefined>): Promise<boolean> {
     const wallet = this.#wallet;
     if (wallet === undefined) return false;
     const isDone = await this.run(what, async () => {

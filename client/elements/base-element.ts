@@ -8,7 +8,10 @@ import type { CommonLabels } from './labels.ts';
 /** What the elements need of a client: a `Client` of any application. */
 export interface ElementClient extends Asking {
   readonly state: ClientState;
+  readonly pinned: string | undefined;
+  pin(identity?: string): void;
   on(event: '$state', listener: (state: ClientState) => unknown): () => void;
+  on(event: '$identities' | '$switched', listener: () => unknown): () => void;
 }
 
 /** What the user is asked before something is done. */

@@ -7,6 +7,8 @@ export interface DevicesLabels extends CommonLabels {
   /** The device that it is shown on. */
   current: string;
   online: string;
+  /** The server has found that a copy of its key is in use. */
+  forked: string;
   /** `{when}`, such as "3 hours ago". */
   lastUsed: string;
   /** `{when}`, a date. */
@@ -42,6 +44,7 @@ export const DEVICES_LABELS: DevicesLabels = {
   devices: 'Devices',
   current: 'This device',
   online: 'Active now',
+  forked: 'A copy is in use',
   lastUsed: 'Last used {when}',
   since: 'Since {when}',
   kind: '{browser} on {platform}',

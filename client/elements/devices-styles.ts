@@ -68,6 +68,18 @@ export const devicesStyles = css`
     line-height: 1.25rem;
   }
 
+  .warning {
+    display: inline-flex;
+    align-items: center;
+    gap: 0.25rem;
+    color: var(--_danger);
+  }
+
+  .warning .glyph {
+    width: 1rem;
+    height: 1rem;
+  }
+
   /* A line that begins with a dot has it clipped. */
   .words {
     overflow: clip;

@@ -68,6 +68,33 @@ describe('the list', () => {
     await expect.element(button('Log out Device 2')).not.toBeInTheDocument();
   });
 
+  test('marks a device of which a copy is in use, in words of the page', async () => {
+    const { element } = open([
+      session(2, { isCurrent: true }),
+      session(3, { forked: true }),
+      session(4, { forked: false }),
+    ]);
+    await expect.element(item('Device 3')).toHaveTextContent('Device 3 A copy is in use Last used');
+    await expect.element(page.getByText('A copy is in use')).toBeVisible();
+    expect(page.getByText('A copy is in use').elements()).toHaveLength(1);
+    for (const scheme of ['light', 'dark']) {
+      await emulate({ 'prefers-color-scheme': scheme });
+      expect(await violations()).toEqual([]);
+    }
+    element.labels = { forked: 'Eine Kopie ist in Gebrauch' };
+    await expect.element(item('Device 3')).toHaveTextContent('Device 3 Eine Kopie ist in Gebrauch');
+  });
+
+  test('of one account is gone at once when the tab goes over to another', async () => {
+    const { client } = open();
+    await expect.element(items.nth(2)).toBeVisible();
+    client.switch([session(7, { isCurrent: true })]);
+    await expect.element(items.first()).not.toBeInTheDocument();
+    await expect.element(page.getByText('Loading…')).toBeInTheDocument();
+    client.become({ name: 'active' });
+    await expect.element(items).toHaveTextContent('Device 7');
+  });
+
   test('of one has nothing to log out', async () => {
     open([session(2, { isCurrent: true })]);
     await expect.element(items.first()).toBeVisible();
@@ -316,7 +343,7 @@ describe('the page', () => {
     script.src = URL.createObjectURL(new Blob([''], { type: 'text/javascript' }));
     element.after(script);
     await expect.element(items.nth(2)).toBeVisible();
-    expect(client.listeners).toBe(1);
+    expect(client.listeners).toBe(2);
     element.remove();
     expect(client.listeners).toBe(0);
   });

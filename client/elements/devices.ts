@@ -64,7 +64,15 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
       if (document.visibilityState === 'visible') void this.refresh();
     };
     document.addEventListener('visibilitychange', look);
-    return () => document.removeEventListener('visibilitychange', look);
+    const off = client?.on('$switched', () => {
+      // They are another account's. Those of this one are asked for when it is in session.
+      this.#asked += 1;
+      this.sessions = this.renaming = this.problem = undefined;
+    });
+    return () => {
+      document.removeEventListener('visibilitychange', look);
+      off?.();
+    };
   }
 
   protected follow({ name }: ClientState): void {
@@ -266,7 +274,7 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
   }
 
   #renderDevice(session: DeviceSession, language: string | undefined): TemplateResult {
-    const { sessionID, device, isCurrent } = session;
+    const { sessionID, device, isCurrent, forked } = session;
     const name = this.#nameOf(session);
     return html`<li part="device" class="device">
       <span class="picture">${HANDHELD.test(device.platform ?? '') ? icons.phone : icons.desktop}</span>
@@ -274,6 +282,11 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
         <p class="title">
           <bdi part="name" class="name">${name}</bdi>
           ${isCurrent ? html`<span part="badge" class="badge">${this.say('current')}</span>` : nothing}
+          ${
+            forked
+              ? html`<span part="badge" class="badge warning">${icons.warning}${this.say('forked')}</span>`
+              : nothing
+          }
         </p>
         <p part="detail" class="detail">${this.#renderDetails(session, language)}</p>
       </div>

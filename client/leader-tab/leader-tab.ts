@@ -1,6 +1,8 @@
 import type { FoundHost } from '../environment.ts';
 import { Place } from './place.ts';
 
+export { takeLeft } from './left-pages.ts';
+
 /** Of this page, whatever number of clients it has. */
 let place: Place | undefined;
 

@@ -1,7 +1,7 @@
 import type { TabUp } from 'webgram';
-import { Hub } from '../../worker/host/hub.ts';
+import { EndableHub } from '../../worker/host/endable-hub.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
-import { Queue } from '../../worker/host/queue/queue.ts';
+import * as later from '../../worker/host/later.ts';
 import type { TabToHost } from '../../worker/host/port-protocol.ts';
 import type { NumberedUp } from '../../worker/host/stream-copy.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
@@ -43,7 +43,7 @@ export interface LeaderOptions {
  * closes a tab may let them get lost.
  */
 export class Leader {
-  readonly #hub: Hub;
+  readonly #hub: EndableHub;
   readonly #legacy: Legacy;
   readonly #options: LeaderOptions;
   readonly #resign: () => void;
@@ -55,7 +55,7 @@ export class Leader {
   #told = 0;
   #isTelling = false;
 
-  private constructor(hub: Hub, legacy: Legacy, options: LeaderOptions, resign: () => void) {
+  private constructor(hub: EndableHub, legacy: Legacy, options: LeaderOptions, resign: () => void) {
     this.#hub = hub;
     this.#legacy = legacy;
     this.#options = options;
@@ -68,12 +68,12 @@ export class Leader {
     const legacy: Legacy = new Legacy((unfinished) => {
       hub.adopt(unfinished);
     });
-    const hub: Hub = new Hub({
+    const hub: EndableHub = new EndableHub({
       ...webPlatform('leader-tab', build),
       openSocket,
       keyStore: new IdbKeyStore(),
       isAlone,
-      loadQueue: () => Promise.resolve({ Queue }),
+      loadLater: () => Promise.resolve(later),
       watchLock: (lock, gone) => {
         legacy.cameHere(lock);
         return watchLock(lock, gone);

@@ -4,7 +4,7 @@ import type { HostPort } from '../environment.ts';
 /**
  * Two ends of a port within one page. What the tab posts has arrived when `postMessage` returns, so that nothing is on
  * its way when the page goes; what the host posts arrives behind the present task's microtasks, so that a tab is never
- * called back from its own call.
+ * called back from its own call. The host's last words arrive, also when it closes right behind them.
  *
  * Nothing is cloned: tabs post copies, and what a host posts was parsed for this tab alone.
  *
@@ -12,9 +12,6 @@ import type { HostPort } from '../environment.ts';
  */
 export function localPorts(arrived: (message: TabToHost) => void): { tab: HostPort; host: HostPort } {
   let isOpen = true;
-  const close = (): void => {
-    isOpen = false;
-  };
   const tab: HostPort = {
     onmessage: null,
     postMessage(data) {
@@ -22,16 +19,22 @@ export function localPorts(arrived: (message: TabToHost) => void): { tab: HostPo
       host.onmessage?.({ data });
       arrived(data as TabToHost);
     },
-    close,
+    close() {
+      isOpen = false;
+      tab.onmessage = null;
+    },
   };
   const host: HostPort = {
     onmessage: null,
     postMessage(data) {
+      if (!isOpen) return;
       queueMicrotask(() => {
-        if (isOpen) tab.onmessage?.({ data });
+        tab.onmessage?.({ data });
       });
     },
-    close,
+    close() {
+      isOpen = false;
+    },
   };
   return { tab, host };
 }

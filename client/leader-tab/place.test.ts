@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { PORT_PROTOCOL } from '../../worker/host/port-protocol.ts';
 import { rest, until } from '../../worker/host/testing/until.ts';
 import type { FoundHost } from '../environment.ts';
 import type { Word } from './assembly.ts';
@@ -176,6 +177,50 @@ test('a leader that is deposed while it begins never leads', async () => {
   const { port } = words.find((word) => word.kind === 'call')!;
   new OwnChannel(port).postMessage({ kind: 'welcome', incarnation: 'another' });
   expect(await found).toMatchObject({ role: 'follower', welcome: { incarnation: 'another' } });
+});
+
+/** A tab that leads with a host of that port protocol, until the lead is taken from it. */
+function otherLeader(protocol: number): { isOver: () => boolean; wasCalled: () => boolean } {
+  let isOver = false;
+  let wasCalled = false;
+  const incarnation = `leader of ${protocol}`;
+  void locks
+    .request('webgram-leader', {}, () => new Promise(() => undefined))
+    .catch(() => {
+      isOver = true;
+    });
+  const channel = new OwnChannel('webgram-leader');
+  channel.onmessage = ({ data }: MessageEvent<Word>) => {
+    if (data.kind === 'seek' && !isOver) channel.postMessage({ kind: 'lead', incarnation, unfinished: [] });
+    if (data.kind !== 'call' || data.incarnation !== incarnation) return;
+    wasCalled = true;
+    new OwnChannel(data.port).postMessage({ kind: 'welcome', incarnation, protocol });
+  };
+  return { isOver: () => isOver, wasCalled: () => wasCalled };
+}
+
+test('takes the lead from a tab of an older port protocol, and follows one of a newer', async () => {
+  const older = otherLeader(PORT_PROTOCOL - 1);
+  expect(await (await openPlace()).find('a test')).toMatchObject({ role: 'leader' });
+  expect(older.isOver()).toBe(true);
+  leaders[0]!.options.over();
+
+  const newer = otherLeader(PORT_PROTOCOL + 1);
+  const found = await (await openPlace()).find('a test');
+  expect(found).toMatchObject({ role: 'follower', welcome: { protocol: PORT_PROTOCOL + 1 } });
+  expect(newer.isOver()).toBe(false);
+});
+
+test('waits for the lead that a tab of an older port protocol has, when it was seized of late', async () => {
+  void locks.request('webgram-leader-seizure', {}, () => new Promise(() => undefined)).catch(() => undefined);
+  const older = otherLeader(PORT_PROTOCOL - 1);
+  const found = (await openPlace()).find('a test');
+  await until(older.wasCalled);
+  await rest();
+  expect(older.isOver()).toBe(false);
+  // The tab is closed.
+  locks.take('webgram-leader');
+  expect(await found).toMatchObject({ role: 'leader' });
 });
 
 test('a page that goes away leaves everything to the next leader, one that is frozen keeps its own', async () => {

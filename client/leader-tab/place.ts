@@ -1,3 +1,4 @@
+import { PORT_PROTOCOL } from '../../worker/host/port-protocol.ts';
 import type { HostToTab } from '../../worker/host/port-protocol.ts';
 import type { FoundHost, HostPort } from '../environment.ts';
 import { Assembly, type Word } from './assembly.ts';
@@ -92,6 +93,11 @@ export class Place {
           ports.set(incarnation, port);
           void welcomeOver(port).then((welcome) => {
             if (!this.#seekers.has(seeker)) return;
+            if (welcome.protocol < PORT_PROTOCOL) {
+              // A tab of an older build, which would not understand this one. It is asked again after the time limit.
+              void this.#seize(undefined);
+              return;
+            }
             end(port);
             resolve({ port, welcome });
           });

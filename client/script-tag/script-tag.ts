@@ -18,7 +18,12 @@ const { async, dataset } = document.currentScript as HTMLScriptElement;
 // The page's own scripts come after this one: what arrives before they listen would be lost.
 const start = async ? undefined : new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
 const pins = dataset['pins']?.split(' ');
-const options = { start, pins, sealed: 'sealed' in dataset };
+const rule = dataset['identity'];
+// A rule for addresses has a star where the page's own has the user id.
+const identity = rule?.startsWith('/')
+  ? new RegExp(`^${rule.replace('*', '([^/]+)')}`).exec(location.pathname)?.[1]
+  : rule;
+const options = { start, pins, identity, sealed: 'sealed' in dataset };
 const client = 'manual' in dataset ? undefined : new Client(dataset['url'], options);
 const ready = Promise.resolve(client?.waitForHost());
 // Who does not ask is not told twice: the state says it as well.

@@ -18,6 +18,7 @@ test('the build makes one page script and the same as a module, one worker, what
     'devices-element.js',
     'devices.js',
     'elements-<hash>.js',
+    'identities.js',
     'leader-tab-<hash>.js',
     'queue-<hash>.js',
     'webgram-<hash>.js',

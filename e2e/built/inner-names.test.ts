@@ -21,7 +21,7 @@ test.each([
   ['departed', 'worker/host/port-protocol.ts'],
   ['triedAtMs', 'worker/host/identity-records.ts'],
   ['storedMs', 'worker/host/queue/queue-records.ts'],
-  ['Queue', 'worker/host/queue/queue.ts'],
+  ['Queue', 'worker/host/later.ts'],
   ['extendedLifetime', 'client/find-host.ts'],
   ['hello', 'webgram/handshake/client-handshake.ts'],
   ['pong', 'webgram/wire/envelope.ts'],

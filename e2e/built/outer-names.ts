@@ -10,7 +10,7 @@ const PROGRAM = [
   'client/script-tag/script-tag.ts',
   'client/leader-tab/leader-tab.ts',
   'worker/shared-worker/shared-worker.ts',
-  'worker/host/queue/queue.ts',
+  'worker/host/later.ts',
   'worker/build.d.ts',
 ];
 
@@ -26,7 +26,7 @@ const OUTER_MODULES = [
 ];
 
 /** Files that are loaded at run time: only the names of what they export are known to others. */
-const LOADED_MODULES = ['worker/host/queue/queue.ts', 'client/leader-tab/leader-tab.ts'];
+const LOADED_MODULES = ['worker/host/later.ts', 'client/leader-tab/leader-tab.ts'];
 
 /** Of the constructor of a client, and not for applications. */
 const INNER_PARAMETER = 'environment';

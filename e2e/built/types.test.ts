@@ -21,6 +21,7 @@ test('every entry has types', () => {
     'elements/accounts.d.ts',
     'elements/devices-define.d.ts',
     'elements/devices.d.ts',
+    'identities.d.ts',
     'server.d.ts',
   ]);
 });

@@ -66,6 +66,18 @@ export default function app(server) {
   server.answer.login = (conn, account) => conn.login(account, { label: `Dear ${account}` });
   server.answer.logout = (conn) => conn.logout();
   server.answer.account = (conn) => conn.session.account ?? null;
+  server.answer.sessionsOf = async (_conn, account) =>
+    (await server.sessions.list(account)).map(({ sessionID }) => sessionID);
+
+  /** Takes what is tagged with the session that its page believed in, and tells the tabs of the one that it was. */
+  const tagged = (conn, id, believed) => {
+    const { sessionID } = conn.session;
+    console.log(`tagged ${id} of ${believed} in ${sessionID}`);
+    conn.session.send('seen', sessionID);
+    return sessionID;
+  };
+  server.on('tagged', tagged);
+  server.answer.tagged = tagged;
 
   server.answer.data = (conn) => ({ ...conn.sessionData });
 }

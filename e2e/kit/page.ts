@@ -13,8 +13,12 @@ export function stateOf(page: Page): Promise<ClientState> {
   return page.evaluate(() => webgram.client!.state);
 }
 
-export function identityOf(page: Page): Promise<ClientIdentity | undefined> {
-  return page.evaluate(() => webgram.client!.identity);
+/** Returns what anybody may know of the identity, but for its id, which is random. */
+export async function identityOf(page: Page): Promise<Omit<ClientIdentity, 'id'> | undefined> {
+  const identity = await page.evaluate(() => webgram.client!.identity);
+  if (identity === undefined) return undefined;
+  const { id: _id, ...rest } = identity;
+  return rest;
 }
 
 export async function sessionIDOf(page: Page): Promise<number> {

@@ -107,13 +107,13 @@ describe('login', () => {
     const [seen, seenByOther] = [watch(tab), watch(other)];
     const [before] = await browser.identities();
     const saved = browser.sockets.size;
-    expect(tab.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+    expect(tab.identity).toEqual({ id: expect.any(String) as string, sessionID: 1, storage: 'persistent' });
 
     await tab.ask('login', 'alice');
     expect(await tab.ask('who')).toEqual([1, 'alice']);
     expect(await other.ask('who')).toEqual([1, 'alice']);
     const alice = { sessionID: 1, account: 'alice', label: 'alice!', picture: '/face.png' };
-    expect(tab.identity).toEqual({ ...alice, storage: 'persistent' });
+    expect(tab.identity).toEqual({ id: before!.localID, ...alice, storage: 'persistent' });
     expect(other.identity).toEqual(tab.identity);
     for (const { states, active } of [seen, seenByOther]) {
       expect(names(states)).toEqual([]);
@@ -152,7 +152,7 @@ describe('login', () => {
     await tab.ask('login', 'alice');
     await tab.ask('logout');
     expect(await tab.ask('who')).toEqual([1, null]);
-    expect(tab.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+    expect(tab.identity).toEqual({ id: expect.any(String) as string, sessionID: 1, storage: 'persistent' });
     await expect.poll(async () => (await browser.identities())[0]?.profile).toEqual({});
   });
 

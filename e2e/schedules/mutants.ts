@@ -282,7 +282,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'host: does not finish for tabs that have gone',
-    changes: [{ from: 'else this.#departures.add(copy);', to: '' }],
+    changes: [{ from: 'else this.departures.add(copy);', to: '' }],
   },
   {
     name: 'host: detaches before all is acknowledged',

@@ -67,9 +67,41 @@ async function shareWith(page: Page, name: string): Promise<void> {
   await page.getByRole('dialog').getByRole('button', { name: 'Share', exact: true }).click();
 }
 
-async function logOut(page: Page): Promise<void> {
-  await page.locator('#accounts summary').click();
-  await page.getByRole('button', { name: 'Log out' }).click();
+const accountOf = (page: Page, name: string) => page.getByRole('button', { name: `Account: ${name}` });
+
+/** Of the only account of the browser. */
+async function signOut(page: Page, name: string): Promise<void> {
+  await accountOf(page, name).click();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+}
+
+/** Logs in with one more account, beside those that are logged in. */
+async function addAccount(page: Page, how: 'Log in' | 'Sign up', from: string, name: string): Promise<void> {
+  await accountOf(page, from).click();
+  await page.getByRole('button', { name: 'Add account' }).click();
+  await expect(page.getByLabel('Name', { exact: true })).toBeFocused();
+  await enter(page, how, name);
+  await expect(accountOf(page, name)).toBeVisible();
+}
+
+async function switchTo(page: Page, from: string, to: string): Promise<void> {
+  await accountOf(page, from).click();
+  await page.getByRole('group', { name: 'Accounts' }).getByRole('button', { name: to, exact: true }).click();
+  await expect(accountOf(page, to)).toBeVisible();
+}
+
+/** Fails when something of a user is anywhere in the page, shown or not, once the page shows it no more. */
+async function hasNothingOf(page: Page, words: RegExp): Promise<void> {
+  await expect(textOf(page)).toHaveValue('');
+  const held = await page.evaluate(() => {
+    const fields = [...document.querySelectorAll('input, textarea')] as (
+      HTMLInputElement | HTMLTextAreaElement
+    )[];
+    return [document.body.outerHTML, document.title, location.href, ...fields.map(({ value }) => value)].join(
+      '\n',
+    );
+  });
+  expect(held).not.toMatch(words);
 }
 
 test('what one device writes stands on the other at once, and in every tab', async ({
@@ -208,38 +240,108 @@ test('after logging out nothing of the user is left in any tab, and the next one
   await expect(titlesOf(other)).toHaveText(['Secret of ada']);
   // Not yet sent when the user logs out.
   await textOf(page).fill('last words of ada');
-  await logOut(page);
+  await signOut(page, 'ada');
   for (const tab of [page, other]) {
     await expect(tab.getByRole('button', { name: 'Log in' })).toBeVisible();
-    expect(await tab.evaluate(() => document.body.outerHTML)).not.toMatch(/of ada/);
-    await expect(textOf(tab)).toHaveValue('');
+    await hasNothingOf(tab, /of ada/);
   }
 
   await enter(other, 'Log in', 'ada', 'wrong horse');
   await expect(other.getByRole('alert')).toHaveText('Name or password is wrong.');
   await enter(other, 'Sign up', 'grace');
   for (const tab of [page, other]) {
-    await expect(tab.locator('#accounts')).toHaveText(/grace/);
+    await expect(accountOf(tab, 'grace')).toBeVisible();
     await expect(titlesOf(tab)).toHaveCount(0);
   }
-  await logOut(page);
+  await signOut(page, 'grace');
   await enter(page, 'Log in', 'ada');
   await openNote(page, 'Secret of ada');
   await expect(textOf(page)).toHaveValue('last words of ada');
+});
+
+test('one click switches accounts in every tab, and leaves nothing of the other one', async ({
+  context,
+  wire,
+}) => {
+  const page = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const other = await openNotebook(context, wire.url);
+  await addNote(page, 'Secret of ada', 'words of ada');
+  await isSaved(page);
+  await openNote(other, 'Secret of ada');
+  // In one of them the other is in the middle of something.
+  await other.getByRole('button', { name: 'Delete' }).click();
+  await addAccount(page, 'Sign up', 'ada', 'grace');
+  await addNote(page, 'Plan of grace', 'words of grace');
+  await isSaved(page);
+  for (const tab of [page, other]) {
+    await expect(titlesOf(tab)).toHaveText(['Plan of grace']);
+    await expect(tab.getByRole('dialog')).toHaveCount(0);
+  }
+  await hasNothingOf(other, /of ada/);
+
+  // Not yet sent when the user switches.
+  await textOf(page).fill('last words of grace');
+  await addAccount(page, 'Sign up', 'grace', 'alan');
+  await hasNothingOf(page, /of (ada|grace)/);
+  await switchTo(page, 'alan', 'ada');
+  for (const tab of [page, other]) {
+    await expect(titlesOf(tab)).toHaveText(['Secret of ada']);
+    await hasNothingOf(tab, /of grace/);
+  }
+  await switchTo(other, 'ada', 'grace');
+  await openNote(page, 'Plan of grace');
+  await expect(textOf(page)).toHaveValue('last words of grace');
+  await hasNothingOf(other, /of ada/);
+  expect(new Set(await Promise.all([page, other].map((tab) => tab.locator('#news').textContent())))).toEqual(
+    new Set(['']),
+  );
+});
+
+test('two tabs have an account each at once, also after a reload, until that one is signed out', async ({
+  context,
+  wire,
+}) => {
+  const left = await tabOf(context, wire.url, 'Sign up', 'ada');
+  await addNote(left, 'Secret of ada', 'words of ada');
+  await isSaved(left);
+  await addAccount(left, 'Sign up', 'ada', 'grace');
+  const right = await openNotebook(context, wire.url);
+  await accountOf(right, 'grace').click();
+  await right.getByRole('button', { name: 'Options for ada' }).click();
+  await right.getByRole('button', { name: 'Use in this tab only' }).click();
+  await expect(accountOf(right, 'ada')).toBeVisible();
+  await right.keyboard.press('Escape');
+  await right.reload();
+
+  await addNote(left, 'Plan of grace', 'words of grace');
+  await isSaved(left);
+  await openNote(right, 'Secret of ada');
+  await textOf(right).fill('more words of ada');
+  await isSaved(right);
+  await expect(titlesOf(left)).toHaveText(['Plan of grace']);
+  await expect(titlesOf(right)).toHaveText(['Secret of ada']);
+
+  await accountOf(left, 'grace').click();
+  await left.getByRole('button', { name: 'Options for ada' }).click();
+  await left.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await expect(right.locator('#ended-why')).toHaveText('The account that this tab was for was logged out.');
+  await hasNothingOf(right, /of ada/);
+  await right.getByRole('button', { name: 'Begin again' }).click();
+  await expect(titlesOf(right)).toHaveText(['Plan of grace']);
 });
 
 test('the page of devices names them, renames one, and logs one out', async ({ browser, context, wire }) => {
   const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
   const phone = await browser.newContext();
   const mobile = await tabOf(phone, wire.url, 'Log in', 'ada');
-  await mobile.locator('#accounts summary').click();
   await mobile.getByRole('link', { name: 'Devices' }).click();
-  const devices = mobile.locator('#device-list li');
+  const devices = mobile.locator('webgram-devices li');
   await expect(devices).toHaveCount(2);
-  await expect(devices.nth(1)).toContainText('This browser');
-  await devices.first().getByRole('textbox').fill('Laptop');
-  await devices.first().getByRole('button', { name: 'Rename' }).click();
-  await expect(devices.first().locator('strong')).toHaveText('Laptop');
+  await expect(devices.first()).toContainText('This device');
+  await devices.nth(1).getByRole('button', { name: 'Rename' }).click();
+  await devices.nth(1).getByRole('textbox').fill('Laptop');
+  await mobile.keyboard.press('Enter');
+  await expect(devices.nth(1)).toContainText('Laptop');
   await mobile.getByRole('button', { name: 'Log out Laptop' }).click();
   await mobile.getByRole('dialog').getByRole('button', { name: 'Log out' }).click();
   await expect(devices).toHaveCount(1);
@@ -265,12 +367,12 @@ test('works by keyboard alone', async ({ context, wire }) => {
   await expect(textOf(page)).toBeFocused();
   await page.keyboard.type('Train');
   await isSaved(page);
-  await page.locator('#accounts summary').focus();
-  await page.keyboard.press('Enter');
-  await expect(page.getByRole('link', { name: 'Devices' })).toBeVisible();
+  await accountOf(page, 'ada').focus();
+  await page.keyboard.press('ArrowDown');
+  await expect(page.getByRole('button', { name: 'ada', exact: true })).toBeFocused();
   await page.keyboard.press('Escape');
-  await expect(page.getByRole('link', { name: 'Devices' })).toBeHidden();
-  await expect(page.locator('#accounts summary')).toBeFocused();
+  await expect(page.getByRole('group', { name: 'Accounts' })).toBeHidden();
+  await expect(accountOf(page, 'ada')).toBeFocused();
 });
 
 for (const colorScheme of ['light', 'dark'] as const) {
@@ -299,10 +401,11 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await look();
     await page.keyboard.press('Escape');
     await look();
-    await page.locator('#accounts summary').click();
+    await accountOf(page, 'ada').click();
     await look();
+    await page.keyboard.press('Escape');
     await page.getByRole('link', { name: 'Devices' }).click();
-    await expect(page.locator('#device-list li')).toHaveCount(1);
+    await expect(page.locator('webgram-devices li')).toHaveCount(1);
     await look();
     await page.goBack();
     wire.mode = 'refuse';

@@ -3,7 +3,7 @@ import type { ClientHost, SessionActive } from 'webgram-sessions';
 import type {} from '../../client/script-tag/script-tag.ts';
 import { WebKit, type WebKitTab } from '../engines/webkit.ts';
 import { expect, test as base } from '../kit/test.ts';
-import type { Stats } from '../kit/test-server.ts';
+import type { Stats, TestServer } from '../kit/test-server.ts';
 
 const test = base.extend<{ webkit: WebKit }>({
   webkit: async ({}, use) => {
@@ -27,8 +27,66 @@ function hostOf(tab: WebKitTab): Promise<ClientHost> {
   return tab.evaluate(() => webgram.client!.waitForHost());
 }
 
-function ask(tab: WebKitTab, type: string): Promise<unknown> {
-  return tab.evaluate((asked) => webgram.client!.with({ timeoutMs: 30_000 }).ask(asked), type);
+function ask(tab: WebKitTab, ...asked: [type: string, ...args: unknown[]]): Promise<unknown> {
+  return tab.evaluate((asked) => webgram.client!.with({ timeoutMs: 30_000 }).ask(...asked), asked);
+}
+
+/** What a page keeps of asks whose answers are looked at later. */
+type Asking = typeof globalThis & { answers: Promise<unknown[]> };
+
+/** Asks so many times at once, and does not wait: tabs have only one driver. @returns Waits for the answers. */
+async function askEach(tab: WebKitTab, type: string, times: number): Promise<() => Promise<unknown[]>> {
+  await tab.evaluate(
+    ({ type, times }) => {
+      const client = webgram.client!.with({ timeoutMs: 50_000 });
+      (globalThis as Asking).answers = Promise.all(Array.from({ length: times }, () => client.ask(type)));
+    },
+    { type, times },
+  );
+  return () => tab.evaluate(() => (globalThis as Asking).answers);
+}
+
+/** Waits until the tab has no link. */
+async function isCut(tab: WebKitTab): Promise<void> {
+  await expect.poll(() => tab.evaluate(() => webgram.client!.state.name)).not.toBe('active');
+}
+
+/** Sends durable messages, and waits until all are stored. @returns The codes of what was refused. */
+function sendDurably(tab: WebKitTab, from: number, through: number): Promise<(string | null)[]> {
+  return tab.evaluate(
+    ({ from, through }) =>
+      Promise.all(
+        Array.from({ length: through - from + 1 }, (_, i) =>
+          webgram.client!.durable.send('note', from + i).then(
+            () => null,
+            (error: { code: string }) => error.code,
+          ),
+        ),
+      ),
+    { from, through },
+  );
+}
+
+/** What the server has noted in this session, in order. */
+async function notesOf(tab: WebKitTab): Promise<unknown> {
+  return ((await ask(tab, 'data')) as { notes?: unknown }).notes;
+}
+
+/** Adds a page to the server's own whose browser takes no keys. @returns Its name. */
+async function writeKeyless(server: TestServer): Promise<string> {
+  await server.write(
+    'no-keys.js',
+    `const { put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (value, key) {
+      if (value.privateKey !== undefined) throw new DOMException('no', 'DataCloneError');
+      return put.call(this, value, key);
+    };`,
+  );
+  const scripts = ['/no-keys.js', '/.well-known/webgram/webgram.js'].map(
+    (src) => `<script src="${src}" defer></script>`,
+  );
+  await server.write('no-keys.html', `<!doctype html><title>x</title>${scripts.join('')}`);
+  return 'no-keys.html';
 }
 
 test('no worker can keep a key, so a tab is the host, and two tabs are one session on one socket', async ({
@@ -68,11 +126,38 @@ test('kill -9 and restart of the server: tabs resume by themselves', async ({ we
   const tab = await openTab(webkit, wire.url);
   expect(await ask(tab, 'count')).toBe(1);
   await server.kill();
-  await expect.poll(() => tab.evaluate(() => webgram.client!.state.name)).not.toBe('active');
+  await isCut(tab);
   const answer = ask(tab, 'count');
   await server.start();
   expect(await answer).toBe(2);
   expect((await sessionOf(tab)).sessionID).toBe(1);
+});
+
+test('asks in flight when the server is killed work once and are answered once', async ({
+  webkit,
+  server,
+  wire,
+}) => {
+  const each = 8;
+  const tabs = [await openTab(webkit, wire.url), await openTab(webkit, wire.url)];
+  const asked = [];
+  for (const tab of tabs) asked.push(await askEach(tab, 'countSlowly', each));
+  // Killed twice in the middle.
+  for (const counted of [3, 10]) {
+    await expect
+      .poll(() => server.output.split('counted').length - 1, { timeout: 40_000, intervals: [20] })
+      .toBeGreaterThanOrEqual(counted);
+    await server.kill();
+    await isCut(tabs[0]!);
+    await server.start();
+  }
+  const answers = [];
+  for (const answersOf of asked) answers.push(...(await answersOf()));
+  expect(answers.map(Number).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: 2 * each }, (_, i) => i + 1),
+  );
+  expect(await ask(tabs[1]!, 'data')).toEqual({ count: 2 * each });
+  await expect.poll(() => ask(tabs[0]!, 'stats')).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 });
 
 test('when the leader is closed another tab leads, and what it had sent arrives', async ({
@@ -81,14 +166,104 @@ test('when the leader is closed another tab leads, and what it had sent arrives'
 }) => {
   const leader = await openTab(webkit, wire.url);
   const other = await openTab(webkit, wire.url);
+  const third = await openTab(webkit, wire.url);
+  // The server hears nothing of it as long as that tab lives.
+  wire.mode = 'stall-websockets';
   await leader.evaluate(() => {
     for (let n = 0; n < 20; n++) void webgram.client!.ask('count').catch(() => undefined);
   });
   await leader.close();
+  wire.cut();
+  wire.mode = 'pass';
   await expect.poll(() => ask(other, 'data'), { timeout: 15_000 }).toEqual({ count: 20 });
-  expect((await hostOf(other)).role).toBe('leader');
-  await expect.poll(() => ask(other, 'stats')).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+  expect(await ask(third, 'count')).toBe(21);
+  const roles = [(await hostOf(other)).role, (await hostOf(third)).role];
+  expect(roles.sort()).toEqual(['follower', 'leader']);
+  await expect.poll(() => ask(other, 'stats')).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 });
+
+test('what the leader sent durably without a server arrives once, in order, when both were gone', async ({
+  webkit,
+  server,
+  wire,
+}) => {
+  const leader = await openTab(webkit, wire.url);
+  const other = await openTab(webkit, wire.url);
+  expect(await sendDurably(leader, 1, 2)).toEqual([null, null]);
+  await expect.poll(() => notesOf(other)).toEqual([1, 2]);
+  await server.kill();
+  await isCut(leader);
+  expect(new Set(await sendDurably(leader, 3, 20))).toEqual(new Set([null]));
+  await expect.poll(() => other.evaluate(() => webgram.client!.queue.count)).toBe(18);
+  await leader.close();
+  // No tab of this origin is left.
+  await other.goto('about:blank');
+  await server.start();
+
+  const later = await openTab(webkit, wire.url);
+  expect(await sessionOf(later)).toMatchObject({ sessionID: 1, resumed: true });
+  await expect.poll(() => notesOf(later)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  await expect.poll(() => later.evaluate(() => webgram.client!.queue.count)).toBe(0);
+});
+
+test.describe('where no tab can keep a key either', () => {
+  test.use({ serverOptions: { ownPage: true } });
+
+  test('a durable message is refused by name, and a plain one arrives', async ({ webkit, server, wire }) => {
+    const url = wire.url + (await writeKeyless(server));
+    const first = await openTab(webkit, url);
+    const second = await openTab(webkit, url);
+    expect(await second.evaluate(() => webgram.client!.identity!.storage)).toBe('memory');
+    for (const tab of [first, second]) {
+      expect(await sendDurably(tab, 1, 1)).toEqual(['WEBGRAM_STORAGE_FAILED']);
+      await tab.evaluate(() => webgram.client!.send('note', 2));
+    }
+    await expect.poll(() => notesOf(first)).toEqual([2, 2]);
+  });
+});
+
+for (const storage of ['persistent', 'memory'] as const) {
+  test.describe(`identities in ${storage === 'memory' ? storage : 'the storage'}`, () => {
+    test.use({ serverOptions: { ownPage: true } });
+
+    test('two accounts work side by side in two tabs', async ({ webkit, server, wire }) => {
+      const url = storage === 'memory' ? wire.url + (await writeKeyless(server)) : wire.url;
+      const alice = await openTab(webkit, url);
+      const bob = await openTab(webkit, url);
+      await ask(alice, 'login', 'alice');
+      await alice.evaluate(() => webgram.client!.pin('alice'));
+      await bob.evaluate(async () => {
+        const address = '/.well-known/webgram/identities.js';
+        const { Identities } = (await import(address)) as typeof import('webgram-sessions/identities');
+        await new Identities(webgram.client!).add();
+      });
+      await ask(bob, 'login', 'bob');
+      await expectAccounts(storage, { alice, bob });
+      await expect.poll(() => ask(bob, 'stats')).toEqual({ sockets: 2, sessions: 2, conns: 2 });
+
+      const asked = [await askEach(alice, 'count', 10), await askEach(bob, 'count', 10)];
+      for (const answersOf of asked)
+        expect(await answersOf()).toEqual(Array.from({ length: 10 }, (_, i) => i + 1));
+
+      await server.kill();
+      await isCut(bob);
+      await server.start();
+      await expectAccounts(storage, { alice, bob });
+      expect([await ask(alice, 'count'), await ask(bob, 'count')]).toEqual([11, 11]);
+    });
+  });
+}
+
+/** Each tab is with the account that it is named by. */
+async function expectAccounts(
+  storage: 'persistent' | 'memory',
+  tabs: Record<string, WebKitTab>,
+): Promise<void> {
+  for (const [account, tab] of Object.entries(tabs)) {
+    expect(await ask(tab, 'account')).toBe(account);
+    expect(await tab.evaluate(() => webgram.client!.identity)).toMatchObject({ account, storage });
+  }
+}
 
 test('the identity is kept as a key that cannot be exported', async ({ webkit, wire }) => {
   const tab = await openTab(webkit, wire.url);

@@ -5,7 +5,6 @@ export interface App {
     /** Makes a user and logs him in. */
     'sign-up'(name: string, password: string): void;
     'log-in'(name: string, password: string): void;
-    'log-out'(): void;
     /** The notes that the user may see, some at a time: those behind an id. */
     notes(after: string): NotesPage;
     /** Sent durably: it arrives once, however long that takes. */
@@ -17,8 +16,8 @@ export interface App {
   };
   /** From the server. */
   page: {
-    /** Who is logged in has changed, perhaps in another tab; `null`: nobody is. */
-    account(name: string | null): void;
+    /** Somebody has logged in, perhaps in another tab. */
+    account(name: string): void;
     /** A note is new or has changed: told to all devices of everybody who may see it. */
     note(note: Note): void;
     /** It was deleted, or is no longer shared with this user. */
@@ -50,7 +49,7 @@ export interface Note {
 }
 
 export interface Edit {
-  /** Who has written it; the browser may have changed hands before it arrives. */
+  /** Who has written it. */
   account: string;
   id: string;
   /** The revision that was edited; '' for a new note. */

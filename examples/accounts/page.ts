@@ -1,13 +1,13 @@
+import 'webgram-sessions/elements/accounts-define';
 import type { Note, NotesPage, Refusal } from './messages.ts';
-import { showMenu, startMenu } from './page/accounts-menu.ts';
 import { client } from './page/client.ts';
 import { forgetDevices, showDevices } from './page/devices.ts';
 import { focusEditor, showEditor, startEditor } from './page/editor.ts';
 import { element, wordsOf, write } from './page/elements.ts';
-import { startLogIn } from './page/log-in.ts';
+import { focusLogIn, forgetLogIn, startLogIn } from './page/log-in.ts';
 import { showList } from './page/note-list.ts';
 import { Notebook } from './page/notebook.ts';
-import { isSure } from './page/question.ts';
+import { endQuestion } from './page/question.ts';
 import { showStatus } from './page/status.ts';
 
 type View = 'loading' | 'log-in' | 'notebook' | 'devices' | 'ended';
@@ -25,12 +25,20 @@ let loads = 0;
 /** What was told while everything was asked for: the answer may be older. */
 let arrived: ((to: Notebook) => unknown)[] = [];
 let pause: ReturnType<typeof setTimeout> | undefined;
-/** Called when the queue is empty. */
-const whenSent: (() => void)[] = [];
+/** The user wants to log in with one more account, as soon as the form is there. */
+let isLogInWanted = false;
 
 // ---- who is there
 
 startLogIn();
+
+// The tab has gone over to another account of this browser, or to none.
+client.on('$switched', () => forget(undefined));
+
+element('accounts').addEventListener('webgram-add', () => {
+  isLogInWanted = true;
+  render();
+});
 
 client.on('$session-active', (session) => {
   // Another session is somebody else, of whom nothing here may be seen.
@@ -41,8 +49,8 @@ client.on('$session-active', (session) => {
 
 client.on('account', (account) => {
   if (notebook?.account === account) return;
-  forget(account === null ? null : undefined);
-  if (account !== null) void load();
+  forget(undefined);
+  void load();
 });
 
 /** Empties everything that is of one user. */
@@ -52,6 +60,8 @@ function forget(next: null | undefined) {
   newNoteID = '';
   clearTimeout(pause);
   forgetDevices();
+  forgetLogIn();
+  endQuestion();
   tellNews('');
   if (location.hash !== '') history.replaceState(null, '', location.pathname);
   render();
@@ -103,7 +113,7 @@ client.on('not-kept', (refusal: Refusal) => {
 
 client.on('new-device', (label) => {
   tellNews(`You have logged in on another device: ${label}.`);
-  if (viewNow() === 'devices') void showDevices();
+  if (viewNow() === 'devices') showDevices();
 });
 
 client.on('$notice', ({ message }) => tellNews(message));
@@ -143,37 +153,27 @@ function send() {
 
 document.addEventListener('visibilitychange', send);
 addEventListener('pagehide', send);
-
-startMenu({
-  async mayLogOut() {
-    send();
-    await new Promise<void>((resolve) => whenSent.push(resolve));
-    const refused = notebook?.list().filter(({ problem }) => problem !== undefined) ?? [];
-    if (refused.length === 0) return true;
-    return isSure(`What was not kept of ${refused.length} notes is lost then.`, 'Log out');
-  },
-  failed: tellNews,
-});
+// Whoever switches or signs out has left the text before, and what was sent before is still handled.
+addEventListener('focusout', send);
 
 // ---- what is shown
 
 addEventListener('hashchange', () => {
   send();
   render();
-  if (viewNow() === 'devices') void showDevices();
+  if (viewNow() === 'devices') showDevices();
   else if (openID() === newNoteID && newNoteID !== '') focusEditor();
 });
 
-element('begin-again').addEventListener('click', () => location.reload());
+element('begin-again').addEventListener('click', () => {
+  // What this tab kept to may be gone.
+  client.pin();
+  location.reload();
+});
 
 client.on('$state', render);
 // The queue tells nobody when it changes.
-setInterval(() => {
-  showStatus();
-  if (client.queue.count > 0 || notebook?.list().some(({ isWaiting, problem }) => isWaiting && !problem))
-    return;
-  for (const resolve of whenSent.splice(0)) resolve();
-}, 250);
+setInterval(showStatus, 250);
 render();
 
 function render() {
@@ -181,13 +181,17 @@ function render() {
   document.body.dataset['view'] = view;
   for (const main of document.querySelectorAll('main')) main.hidden = main.id !== view;
   showStatus();
-  showMenu(view === 'ended' ? undefined : notebook?.account);
+  element('accounts').hidden = view === 'ended';
+  element('devices-link').hidden = view !== 'notebook' && view !== 'devices';
   if (view === 'ended') showEnd();
   const id = openID();
   const entry = notebook?.get(id) ?? (id !== '' && id === newNoteID ? emptyEntry(id) : undefined);
   document.body.dataset['open'] = String(entry !== undefined);
   showList(view === 'ended' ? [] : (notebook?.list() ?? []), id);
   showEditor(view === 'ended' ? undefined : entry, notebook?.account ?? '', notebook?.otherTextOf(id));
+  if (view !== 'log-in' || !isLogInWanted) return;
+  isLogInWanted = false;
+  focusLogIn();
 }
 
 function viewNow(): View {
@@ -209,10 +213,12 @@ function emptyEntry(id: string) {
 function showEnd() {
   const { state, queue } = client;
   const lost = queue.count === 0 ? '' : ` ${queue.count} changes had not been sent.`;
-  const why =
-    state.name === 'denied'
-      ? 'This browser was logged out from another device.'
-      : `This page has no connection any more${state.name === 'closed' ? `: ${state.reason}` : ''}.`;
+  let why = `This page has no connection any more${state.name === 'closed' ? `: ${state.reason}` : ''}.`;
+  if (state.name === 'denied')
+    why =
+      client.pinned === undefined
+        ? 'This browser was logged out from another device.'
+        : 'The account that this tab was for was logged out.';
   write(element('ended-why'), why + lost);
 }
 

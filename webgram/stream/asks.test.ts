@@ -60,14 +60,6 @@ describe('Asks', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('settles every promise when all are resolved', async () => {
-    const asks = new Asks<number>(() => undefined);
-    const both = [asks.add(1), asks.add(2)];
-    asks.resolveAll(3);
-    expect(await Promise.all(both)).toEqual([3, 3]);
-    expect(asks.settle(1, null, 'late')).toBe(false);
-  });
-
   it('settles every promise when all are rejected', async () => {
     const asks = new Asks<number>(() => undefined);
     const both = Promise.allSettled([asks.add(1), asks.add(2)]);

@@ -11,9 +11,8 @@ export const ASK_TIMEOUT_MS = 10_000;
 interface Pending {
   resolve(value: unknown): void;
   reject(error: Error): void;
-  remainingMs: number;
-  startedAtMs: number;
-  timer?: ReturnType<typeof setTimeout>;
+  /** Its time counts from now on, or no longer. */
+  setActive(active: boolean): void;
   forget(): void;
 }
 
@@ -29,33 +28,44 @@ export class Asks<Key extends string | number> {
   readonly #abandoned: (key: Key) => void;
   #active = false;
 
-  /** @param abandoned Called with an ask that timed out or was aborted, so that the other side can be told. Default: nobody is. */
-  constructor(abandoned: (key: Key) => void = () => undefined) {
+  /** @param abandoned Called with an ask that timed out or was aborted, so that the other side can be told. */
+  constructor(abandoned: (key: Key) => void) {
     this.#abandoned = abandoned;
   }
 
   /** @returns Settles with the answer. An answer that is an error rejects with an `AskError` of its code. */
-  add(key: Key, options: AskOptions = {}): Promise<unknown> {
-    const { timeoutMs = ASK_TIMEOUT_MS, signal } = options;
+  add(key: Key, { timeoutMs = ASK_TIMEOUT_MS, signal }: AskOptions = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      let remainingMs = timeoutMs;
+      let startedAtMs = 0;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const forget = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+        this.#pending.delete(key);
+      };
+      const giveUp = (error: WebgramError): void => {
+        forget();
+        this.#abandoned(key);
+        reject(error);
+      };
       const aborted = (): void => {
-        this.#giveUp(key, new WebgramError('WEBGRAM_ABORTED', 'aborted', { cause: signal?.reason }));
+        giveUp(new WebgramError('WEBGRAM_ABORTED', 'aborted', { cause: signal?.reason }));
       };
-      const pending: Pending = {
-        resolve,
-        reject,
-        remainingMs: timeoutMs,
-        startedAtMs: 0,
-        forget: () => {
-          clearTimeout(pending.timer);
-          signal?.removeEventListener('abort', aborted);
-          this.#pending.delete(key);
-        },
+      const setActive = (active: boolean): void => {
+        if (remainingMs === Infinity) return;
+        clearTimeout(timer);
+        if (active) {
+          startedAtMs = performance.now();
+          timer = setTimeout(() => {
+            giveUp(new WebgramError('WEBGRAM_TIMEOUT', 'no answer', { retryable: true }));
+          }, remainingMs);
+        } else remainingMs -= performance.now() - startedAtMs;
       };
-      this.#pending.set(key, pending);
+      this.#pending.set(key, { resolve, reject, setActive, forget });
       signal?.addEventListener('abort', aborted, { once: true });
       if (signal?.aborted) aborted();
-      else if (this.#active) this.#start(key, pending);
+      else if (this.#active) setActive(true);
     });
   }
 
@@ -72,13 +82,7 @@ export class Asks<Key extends string | number> {
   setActive(active: boolean): void {
     if (active === this.#active) return;
     this.#active = active;
-    for (const [key, pending] of this.#pending) {
-      if (active) this.#start(key, pending);
-      else {
-        clearTimeout(pending.timer);
-        pending.remainingMs -= performance.now() - pending.startedAtMs;
-      }
-    }
+    for (const pending of this.#pending.values()) pending.setActive(active);
   }
 
   /** Nothing is asked that was not answered. */
@@ -86,30 +90,10 @@ export class Asks<Key extends string | number> {
     return this.#pending.size === 0;
   }
 
-  resolveAll(value: unknown): void {
-    for (const key of [...this.#pending.keys()]) this.settle(key, null, value);
-  }
-
   rejectAll(error: Error): void {
-    for (const pending of [...this.#pending.values()]) {
+    for (const pending of this.#pending.values()) {
       pending.forget();
       pending.reject(error);
     }
-  }
-
-  #start(key: Key, pending: Pending): void {
-    if (pending.remainingMs === Infinity) return;
-    pending.startedAtMs = performance.now();
-    pending.timer = setTimeout(() => {
-      this.#giveUp(key, new WebgramError('WEBGRAM_TIMEOUT', 'no answer', { retryable: true }));
-    }, pending.remainingMs);
-  }
-
-  #giveUp(key: Key, error: WebgramError): void {
-    const pending = this.#pending.get(key);
-    if (pending === undefined) return;
-    pending.forget();
-    this.#abandoned(key);
-    pending.reject(error);
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { DEFAULT_LIMITS } from '../limits.ts';
+import type { Outcome, OutcomeReason } from '../wire/envelope.ts';
 import { TabStream, type TabDown, type TabStreamListener, type TabUp } from './tab-stream.ts';
 
 type Posted = TabUp & { link: number };
@@ -20,8 +21,7 @@ function setUp(limits = DEFAULT_LIMITS) {
     answered: tell('answered'),
     attached: tell('attached'),
     hasRoom: tell('hasRoom'),
-    restarted: tell('restarted'),
-    storeLost: tell('storeLost'),
+    forgotten: tell('forgotten'),
     closed: tell('closed'),
   };
   const stream = new TabStream(listener, limits, () => `tab${(made += 1)}`);
@@ -38,14 +38,16 @@ function setUp(limits = DEFAULT_LIMITS) {
   };
 }
 
-const RESUMED = { resumed: true, reason: 'resumed', gap: { sent: 0, received: 0 } } as const;
+function outcome(reason: OutcomeReason, sent: number): Outcome {
+  return { resumed: true, reason, gap: { sent, received: 0 } };
+}
 
 function attached(counter: number, more: Partial<TabDown & { kind: 'attached' }> = {}): TabDown {
   return {
     kind: 'attached',
     counter,
     received: 0,
-    outcome: RESUMED,
+    outcome: outcome('resumed', 0),
     life: 7,
     timeMs: 1_000,
     lineage: [],
@@ -124,8 +126,10 @@ describe('TabStream', () => {
     expect(look().at(-1)).toMatchObject({ kind: 'attach', counter: 2, tabID: 'tab1' });
     stream.receive(1, attached(2));
     stream.receive(1, down(7, 3));
-    expect(events.at(-1)).toEqual(['restarted', 'overflow', 0, false]);
+    expect(events.at(-1)).toEqual(['forgotten']);
     expect(look().at(-1)).toMatchObject({ kind: 'attach', counter: 1, tabID: 'tab2' });
+    stream.receive(1, attached(1));
+    expect(events.at(-1)).toEqual(['attached', outcome('overflow', 0)]);
   });
 
   it('carries on what was added since it rested, when the server has ended it meanwhile', () => {
@@ -140,12 +144,14 @@ describe('TabStream', () => {
     stream.attach(2);
     stream.send('c', [], 1);
     stream.receive(2, attached(3, { outcome: 'forgotten' }));
-    expect(events.at(-1)).toEqual(['restarted', 'retention', 0, true]);
+    expect(events.some(([name]) => name === 'forgotten')).toBe(false);
     expect(look().slice(-3)).toMatchObject([
       { kind: 'attach', tabID: 'tab2', counter: 1, oldest: 2 },
       { kind: 'send', type: 'b', seq: 2 },
       { kind: 'send', type: 'c', seq: 3 },
     ]);
+    stream.receive(2, attached(1));
+    expect(events.at(-1)).toEqual(['attached', outcome('retention', 0)]);
   });
 
   it.each([
@@ -165,7 +171,9 @@ describe('TabStream', () => {
       else stream.attach(++attaches);
     }
     stream.receive(attaches, attached(attaches, { outcome: 'forgotten' }));
-    expect(events.at(-1)).toEqual(['restarted', 'retention', 1, false]);
+    expect(events.at(-1)).toEqual(['forgotten']);
+    stream.receive(attaches, attached(1));
+    expect(events.at(-1)).toEqual(['attached', outcome('retention', 1)]);
   });
 
   it('begins anew when the server has forgotten it, and says how many messages that leaves open', () => {
@@ -174,8 +182,9 @@ describe('TabStream', () => {
     stream.send('a', [], 1);
     stream.send('b', [], 1);
     stream.receive(1, attached(1, { outcome: 'forgotten' }));
-    expect(events).toEqual([['restarted', 'retention', 2, false]]);
+    expect(events).toEqual([['forgotten']]);
     stream.receive(1, attached(1));
+    expect(events.at(-1)).toEqual(['attached', outcome('retention', 2)]);
     expect(isAttached()).toBe(true);
     stream.send('c', [], 1);
     expect(look().slice(-2)).toMatchObject([
@@ -216,10 +225,13 @@ describe('TabStream', () => {
     stream.receive(1, { kind: 'ack', ack: 0, com: [7, 5], timeMs: 1 });
     stream.attach(2);
     stream.receive(2, attached(2, { life: 8, lineage: [[7, 5]] }));
-    expect(events.some(([name]) => name === 'storeLost')).toBe(false);
+    expect(events.at(-1)).toEqual(['attached', outcome('resumed', 0)]);
     stream.attach(3);
     stream.receive(3, attached(3, { life: 9, lineage: [[7, 4]] }));
-    expect(events.filter(([name]) => name === 'storeLost')).toHaveLength(1);
+    expect(events.at(-1)).toEqual(['attached', outcome('store-lost', 0)]);
+    stream.attach(4);
+    stream.receive(4, attached(4, { life: 9, lineage: [[7, 4]] }));
+    expect(events.at(-1)).toEqual(['attached', outcome('resumed', 0)]);
   });
 
   it('says when it is over the mark and when it has drained', () => {

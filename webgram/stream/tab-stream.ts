@@ -31,20 +31,12 @@ export interface TabStreamListener {
   /** The server asks; answer with `answer(asked, …)`. */
   ask(asked: Position, type: string, args: unknown[]): void;
   answered(asked: number, error: WireError | null, value: unknown): void;
-  /** The server has taken the stream up on this link. */
+  /** The server has taken the stream up on this link; the outcome tells of a stream before this one as well. */
   attached(outcome: Outcome): void;
   /** What was kept fell from over the mark to nothing. */
   hasRoom(): void;
-  /**
-   * The server does not know the stream any more, so a new one has begun.
-   *
-   * @param reason `retention` or `overflow`.
-   * @param sent Messages that the server has not acknowledged; whether they were handled is unknown.
-   * @param isWhole Nothing was outstanding but what was never handled, which the new stream carries on.
-   */
-  restarted(reason: OutcomeReason, sent: number, isWhole: boolean): void;
-  /** The server has lost commits that this tab was told of. */
-  storeLost(): void;
+  /** The server does not know the stream any more: whether what it had not acknowledged was handled is unknown. */
+  forgotten(): void;
   /** The server's application closed this connection. */
   closed(why: string): void;
 }
@@ -68,7 +60,6 @@ export class TabStream {
   #attached = false;
   #next = 1;
   readonly #outbox: Outbox<number, Message>;
-  #wasFull = false;
   #received: Position = START;
   /** Newest server time heard of; 0 before any. */
   #seenTimeMs = 0;
@@ -79,6 +70,10 @@ export class TabStream {
   #isWhole = false;
   /** Where a hole was met last; meeting it again without progress means that it does not fill. */
   #hole: Position | null = null;
+  /** Why a new stream had to be begun: `retention` or `overflow`. */
+  #reason: OutcomeReason | undefined;
+  /** Messages that the server had not acknowledged then. */
+  #lost = 0;
 
   /** @param newTabID Makes 16 random bytes in base64url, for this document alone. */
   constructor(
@@ -101,10 +96,16 @@ export class TabStream {
     return this.#outbox.isFull;
   }
 
+  /** The last attach, and from where to before what number nothing is acknowledged; `undefined` when all is. */
+  get left(): [tabID: string, counter: number, oldest: number, next: number] | undefined {
+    const [first] = this.#outbox.kept;
+    return first && [this.#tabID, this.#counter, first.at, this.#next];
+  }
+
   /** @returns False when what is unacknowledged is over the mark; the message was taken all the same. */
   send(type: string, args: unknown[], bytes: number): boolean {
     this.#add({ kind: 'send', type, args }, bytes);
-    return !this.#outbox.isFull;
+    return !this.isFull;
   }
 
   /** @returns The ask's number, which its answer names. */
@@ -117,12 +118,12 @@ export class TabStream {
   }
 
   cancel(asked: number): void {
-    this.#listener.post(this.#link, { kind: 'cancel', asked });
+    this.#post({ kind: 'cancel', asked });
   }
 
   /** Best effort: not numbered, and dropped while the stream is not attached. */
   volatile(type: string, args: unknown[]): void {
-    if (this.#attached) this.#listener.post(this.#link, { kind: 'volatile', type, args });
+    if (this.#attached) this.#post({ kind: 'volatile', type, args });
   }
 
   /**
@@ -136,7 +137,7 @@ export class TabStream {
     this.#counter += 1;
     const { kept } = this.#outbox;
     this.#ackDue = 0;
-    this.#listener.post(link, {
+    this.#post({
       kind: 'attach',
       tabID: this.#tabID,
       counter: this.#counter,
@@ -149,7 +150,7 @@ export class TabStream {
       },
       info: {},
     });
-    for (const { message } of kept) this.#listener.post(link, { ...message, ack: this.#received });
+    for (const { message } of kept) this.#post({ ...message, ack: this.#received });
   }
 
   /**
@@ -171,37 +172,29 @@ export class TabStream {
       return;
     }
     if (!this.#attached) return;
-    switch (envelope.kind) {
-      case 'ack':
-        this.#committed = envelope.com ?? this.#committed;
-        this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
-        this.#acknowledge(envelope.ack);
-        return;
-      case 'send':
-      case 'ask':
-      case 'answer':
-        this.#take(envelope);
-        return;
-      case 'volatile':
-        this.#listener.message(envelope.type, envelope.args);
-        return;
-      case 'detach':
-        if (envelope.counter !== this.#counter) return;
-        if (envelope.why === 'overflow') this.#restart('overflow');
-        else this.#listener.closed(envelope.why);
-        return;
-      case 'cancel':
-      // The answer comes too late, which harms nobody.
+    if ('seq' in envelope) this.#take(envelope);
+    else if (envelope.kind === 'ack') {
+      this.#committed = envelope.com ?? this.#committed;
+      this.#seenTimeMs = Math.max(this.#seenTimeMs, envelope.timeMs);
+      this.#acknowledge(envelope.ack);
+    } else if (envelope.kind === 'volatile') this.#listener.message(envelope.type, envelope.args);
+    else if (envelope.kind === 'detach' && envelope.counter === this.#counter) {
+      if (envelope.why === 'overflow') this.#restart('overflow');
+      else this.#listener.closed(envelope.why);
     }
+    // The answer to what is cancelled comes too late, which harms nobody.
+  }
+
+  #post(envelope: TabUp): void {
+    this.#listener.post(this.#link, envelope);
   }
 
   #add(said: Unnumbered, bytes: number): number {
     const seq = this.#next++;
     const message: Message = { ...said, seq, ack: this.#received };
     this.#outbox.add(seq, message, bytes);
-    this.#wasFull ||= this.#outbox.isFull;
     this.#ackDue = 0;
-    this.#listener.post(this.#link, message);
+    this.#post(message);
     return seq;
   }
 
@@ -220,11 +213,16 @@ export class TabStream {
     }
     this.#attached = true;
     this.#isWhole = false;
-    this.#listener.attached(outcome);
-    if (this.#committed !== null && !holds(lineage, this.#committed)) {
+    // Why the session is another one says more.
+    if (outcome.resumed) outcome.reason = this.#reason ?? outcome.reason;
+    outcome.gap.sent += this.#lost;
+    this.#reason = undefined;
+    this.#lost = 0;
+    if (this.#committed && !holds(lineage, this.#committed)) {
       this.#committed = null;
-      this.#listener.storeLost();
+      outcome.reason = 'store-lost';
     }
+    this.#listener.attached(outcome);
   }
 
   #take(envelope: Sequenced): void {
@@ -255,10 +253,9 @@ export class TabStream {
   }
 
   #acknowledge(seq: number): void {
+    const wasFull = this.isFull;
     this.#outbox.acknowledge(seq);
-    if (!this.#wasFull || this.#outbox.isFull) return;
-    this.#wasFull = false;
-    this.#listener.hasRoom();
+    if (wasFull && !this.isFull) this.#listener.hasRoom();
   }
 
   /** Acknowledges at the end of the task, so that one acknowledgement or message covers many. */
@@ -271,23 +268,21 @@ export class TabStream {
   #sendAck(): void {
     if (this.#ackDue === 0 || !this.#attached) return;
     this.#ackDue = 0;
-    this.#listener.post(this.#link, { kind: 'ack', ack: this.#received });
+    this.#post({ kind: 'ack', ack: this.#received });
   }
 
   #restart(reason: OutcomeReason): void {
-    const isWhole = this.#isWhole;
-    let sent = 0;
-    if (!isWhole) {
-      sent = this.#outbox.clear();
-      this.#wasFull = false;
-      this.#next = 1;
-    }
-    this.#isWhole = false;
+    this.#reason = reason;
     this.#tabID = this.#newTabID();
     this.#counter = 0;
     this.#received = START;
     this.#hole = null;
-    this.#listener.restarted(reason, sent, isWhole);
+    if (!this.#isWhole) {
+      this.#lost += this.#outbox.clear();
+      this.#next = 1;
+      this.#listener.forgotten();
+    }
+    this.#isWhole = false;
     this.attach(this.#link);
   }
 }

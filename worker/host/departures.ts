@@ -9,15 +9,23 @@ export class Departures {
   readonly #copies = new Map<string, StreamCopy>();
   readonly #send: (tabID: string, up: TabUp) => void;
   readonly #finished: (tabID: string) => void;
-  #isLinked = false;
+  readonly #strayed: (copy: StreamCopy) => void;
+  /** The identity that the present link proves. */
+  #localID: string | undefined;
 
   /**
    * @param send Sends over the present link, giving the tab a number if it has none there.
    * @param finished Called when a departure is over; its number can be retired.
+   * @param strayed Called behind that with one that is not of the identity that the link proves.
    */
-  constructor(send: (tabID: string, up: TabUp) => void, finished: (tabID: string) => void) {
+  constructor(
+    send: (tabID: string, up: TabUp) => void,
+    finished: (tabID: string) => void,
+    strayed: (copy: StreamCopy) => void,
+  ) {
     this.#send = send;
     this.#finished = finished;
+    this.#strayed = strayed;
   }
 
   get copies(): StreamCopy[] {
@@ -34,7 +42,7 @@ export class Departures {
 
   add(copy: StreamCopy): void {
     this.#copies.set(copy.tabID, copy);
-    if (this.#isLinked) this.#attach(copy);
+    if (this.#localID !== undefined) this.#begin(copy, this.#localID);
   }
 
   /** Takes a message of the tab that came in after its death was noticed. */
@@ -42,7 +50,7 @@ export class Departures {
     const copy = this.#copies.get(tabID);
     if (copy === undefined || !('seq' in up)) return false;
     copy.add(up);
-    if (this.#isLinked) this.#send(tabID, up);
+    if (this.#localID !== undefined) this.#send(tabID, up);
     return true;
   }
 
@@ -53,16 +61,12 @@ export class Departures {
 
   /** A new link can take envelopes. */
   linked(localID: string): void {
-    this.#isLinked = true;
-    for (const copy of [...this.#copies.values()]) {
-      // Nobody is left to be told that the session has ended with what was under way.
-      if (copy.isOfAnother(localID)) this.#drop(copy.tabID);
-      else this.#attach(copy);
-    }
+    this.#localID = localID;
+    for (const copy of this.copies) this.#begin(copy, localID);
   }
 
   unlinked(): void {
-    this.#isLinked = false;
+    this.#localID = undefined;
   }
 
   receive(tabID: string, down: TabDown): void {
@@ -72,9 +76,12 @@ export class Departures {
     this.#finishIfSettled(copy);
   }
 
-  #drop(tabID: string): void {
-    this.#copies.delete(tabID);
-    this.#finished(tabID);
+  #begin(copy: StreamCopy, localID: string): void {
+    if (copy.isOfAnother(localID)) {
+      this.cancel(copy.tabID);
+      this.#finished(copy.tabID);
+      this.#strayed(copy);
+    } else this.#attach(copy);
   }
 
   #attach(copy: StreamCopy): void {

@@ -41,6 +41,8 @@ class PortTab {
       fresh: false,
       fromClient: null,
       demands: { pins: undefined, sealed: false },
+      identity: null,
+      of: null,
     });
     return tab;
   }

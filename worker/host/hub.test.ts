@@ -815,7 +815,9 @@ describe('a page that was built with pins', () => {
     host.hub.close();
     const other = await FakeServer.successor(server, 'same store');
     const next = new TestHost(other, { keyStore: new MemoryKeyStore('persistent'), locks: host.locks });
-    for (const one of parseUnfinished(structuredClone(unfinished))) next.hub.adopt(one);
+    for (const one of parseUnfinished(structuredClone(unfinished))) {
+      next.hub.adopt({ ...one, localID: undefined });
+    }
     await until(() => other.connections.length === 1);
     await rest();
     expect(other.last.texts).toEqual([]);
@@ -1028,12 +1030,28 @@ test('a host that has lost the storage finishes first for tabs that have gone', 
   expect(await server.last.up('bye')).toMatchObject({ reason: 'closed' });
 });
 
+test('a host that has lost the storage ends when its session is taken over, whatever departed tabs have left', async () => {
+  const gone = host.tab('a');
+  await gone.isActive();
+  gone.attach(1);
+  gone.send(1, 1);
+  gone.die();
+  let isFinished = false;
+  host.hub.standDown({ script: 'https://page.example/next.js', build: 'next', why: 'a test' }, () => {
+    isFinished = true;
+  });
+  await server.last.up('attach', ({ info }) => info.departed === true);
+  expect(isFinished).toBe(false);
+  server.last.send({ kind: 'bye', reason: 'superseded', args: [9] });
+  await until(() => isFinished);
+});
+
 test('a session that has ended with an account is denied, and the next tab gets a new one', async () => {
   const tab = host.tab('a');
   await tab.isActive();
   server.last.send({ kind: 'identity', what: 'profile', args: ['alice', { label: 'Alice', more: 1 }] });
   await until(() => tab.of('state').at(-1)?.identity?.account === 'alice');
-  expect(tab.of('state').at(-1)?.identity).toEqual({
+  expect(tab.of('state').at(-1)?.identity).toMatchObject({
     sessionID: 1,
     account: 'alice',
     label: 'Alice',
@@ -1047,7 +1065,7 @@ test('a session that has ended with an account is denied, and the next tab gets 
   expect(await stored(host)).toEqual([]);
   const next = host.tab('b');
   await next.isActive();
-  expect(next.of('state').at(-1)?.identity).toEqual({ sessionID: 2, storage: 'persistent' });
+  expect(next.of('state').at(-1)?.identity).toMatchObject({ sessionID: 2, storage: 'persistent' });
 });
 
 test('a tab whose session is another one is told, and what it had sent is not done again', async () => {

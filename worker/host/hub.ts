@@ -1,7 +1,9 @@
 import { DEFAULT_LIMITS, toBase64url } from 'webgram';
 import type { ErrorCode, Limits } from 'webgram';
-import { IdentityLink } from './identity-link.ts';
+import { IdentityLink, NOT_LOADED } from './identity-link.ts';
+import type { LinkHost, Standing } from './identity-link.ts';
 import { Keyring } from './keyring.ts';
+import type { LaterModule } from './later.ts';
 import type { HostPlatform } from './platform.ts';
 import { PORT_PROTOCOL } from './port-protocol.ts';
 import type { HostAddress, TabToHost } from './port-protocol.ts';
@@ -9,9 +11,16 @@ import { StreamCopy } from './stream-copy.ts';
 import { TabPort } from './tab-port.ts';
 import type { PortLike } from './tab-port.ts';
 import type { Unfinished } from './unfinished.ts';
+import type { IdentityWallet, WalletCall, WalletHost } from './wallet/identity-wallet.ts';
+
+/** The platform, with the code that is not needed at first. */
+export interface HubPlatform extends HostPlatform {
+  /** Loads what few hosts need at once. Default: this host keeps no durable messages, and its identities cannot be listed. */
+  loadLater?: () => Promise<LaterModule>;
+}
 
 /** Which identity a tab wants. */
-type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands'>;
+type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClient' | 'demands' | 'identity'>;
 
 /**
  * The host: holds the identities of one browser profile and one link for each that is in use, and lets every tab speak
@@ -19,88 +28,80 @@ type Wish = Pick<TabToHost & { kind: 'hello' }, 'address' | 'fresh' | 'fromClien
  *
  * It has no globals, so it runs the same in a SharedWorker, in a leader tab and in Node.
  */
-export class Hub {
+export class Hub implements LinkHost, WalletHost {
   /** Names this run of the host: another one means that its memory is gone. */
   readonly incarnation: string;
-  readonly #platform: HostPlatform;
-  readonly #limits: Limits;
-  readonly #ready: Promise<boolean>;
-  readonly #identityLinks = new Set<IdentityLink>();
+  readonly platform: HubPlatform;
+  readonly limits: Limits;
+  readonly canServe: Promise<boolean>;
+  protected readonly identityLinks = new Set<IdentityLink>();
   /** The one that new tabs get, by server address. */
-  readonly #activeAt = new Map<string, IdentityLink>();
+  protected readonly activeLinks = new Map<string, IdentityLink>();
   readonly #keyrings = new Map<string, Keyring>();
-  readonly #linkOf = new Map<TabPort, IdentityLink>();
+  protected readonly linkOf = new Map<TabPort, IdentityLink>();
   /** The host that serves this storage now, and what to do when nothing is left to be finished here. */
   #successor: { address: HostAddress; finished: () => void } | undefined;
   #links = 0;
+  /** Lists and changes the identities. Loaded with the queue. */
+  #wallet: IdentityWallet | undefined;
 
   /**
    * @param ready Whether this place can serve. Links wait for it; when it is `false`, tabs are told to find another
    * host. Default: it can.
    */
-  constructor(platform: HostPlatform, ready: Promise<boolean> = Promise.resolve(true)) {
-    this.#platform = platform;
-    this.#limits = { ...DEFAULT_LIMITS, ...platform.limits };
+  constructor(platform: HubPlatform, ready: Promise<boolean> = Promise.resolve(true)) {
+    this.platform = platform;
+    this.limits = { ...DEFAULT_LIMITS, ...platform.limits };
     // Also the name of a Web Lock, which must not begin with "-" as one in 64 of the random texts does.
     this.incarnation = `webgram-host-${toBase64url(platform.crypto.randomBytes(16))}`;
-    this.#ready = ready;
+    this.canServe = ready;
   }
 
   /** Takes a tab's port. The tab gets `welcome`, says hello, and is served until it has gone. */
   connect(port: PortLike): void {
-    const { build, kind, clock, schedule } = this.#platform;
-    let served: IdentityLink | undefined;
+    const { build, kind, clock, schedule } = this.platform;
+    let first: IdentityLink | undefined;
+    const served = (): IdentityLink | undefined => first?.heir;
     const tab: TabPort = new TabPort({
       port,
       incarnation: this.incarnation,
-      watchLock: (lock, gone) => this.#platform.watchLock(lock, gone),
+      watchLock: (lock, gone) => this.platform.watchLock(lock, gone),
       // A host that was busy for that long has its timers before the messages that have come meanwhile.
       after: (delayMs, callback) =>
         clock.after(delayMs, () => {
           schedule(callback);
         }),
       hello: (hello) => {
-        served = this.#hello(tab, hello);
+        first = this.#hello(tab, hello);
       },
       up: (link, up) => {
-        served?.up(tab, link, up);
+        served()?.tabs.up(tab, link, up);
       },
       wants: (what) => {
-        if (what === 'wake') served?.wake();
-        else served?.acceptServerKey();
+        if (what === 'wake') served()?.wake();
+        else served()?.acceptServerKey();
       },
-      queue: (call) => {
-        served?.queue(tab, call);
+      call: (call) => {
+        if (call.kind === 'queue') served()?.queue(tab, call);
+        else void this.#callWallet(tab, call, served());
       },
       gone: () => {
-        this.#linkOf.delete(tab);
-        served?.depart(tab);
+        this.linkOf.delete(tab);
+        served()?.depart(tab);
       },
     });
     tab.post({ kind: 'welcome', protocol: PORT_PROTOCOL, build, host: { kind } });
   }
 
-  /**
-   * What is still to be finished for tabs that have gone; another host of this browser can `adopt` it.
-   *
-   * @param ports Of tabs that go together with this host.
-   */
-  unfinished(ports: ReadonlySet<PortLike>): Unfinished[] {
-    const going = [...this.#linkOf.keys()].filter(({ port }) => ports.has(port));
-    return [...this.#identityLinks].flatMap((identityLink) => identityLink.unfinished(going));
-  }
-
   /** Finishes what a host before this one has left. */
   adopt({ lock, address, demands, localID, attach, ups }: Unfinished): void {
     const copy = StreamCopy.of(attach, lock, ups, localID);
-    this.#identityLink({ address, demands, fresh: false, fromClient: null }).adopt(copy);
-  }
-
-  /** Says goodbye to every server and closes. */
-  close(): void {
-    for (const identityLink of this.#identityLinks) identityLink.close();
-    this.#identityLinks.clear();
-    this.#activeAt.clear();
+    const identity = localID ?? null;
+    // Also one that finishes what it has.
+    const link =
+      this.linksAt(address).find((one) => one.isOf(localID)) ??
+      this.#identityLink({ address, demands, identity, fresh: false, fromClient: null });
+    link.adopt(copy);
   }
 
   /**
@@ -109,8 +110,8 @@ export class Hub {
    */
   standDown(address: HostAddress, finished: () => void): void {
     this.#successor = { address, finished };
-    for (const identityLink of this.#identityLinks) identityLink.standDown(address);
-    if (this.#identityLinks.size === 0) finished();
+    for (const identityLink of this.identityLinks) identityLink.standDown(address);
+    if (this.identityLinks.size === 0) finished();
   }
 
   #hello(tab: TabPort, hello: TabToHost & { kind: 'hello' }): IdentityLink | undefined {
@@ -122,16 +123,24 @@ export class Hub {
       this.#sendAway(tab, this.#successor.address);
       return undefined;
     }
-    const older = [...this.#linkOf].find(([{ lock }]) => lock === tab.lock);
-    if (older === undefined && this.#linkOf.size >= this.#limits.maxTabs) {
-      this.#refuse(tab, 'WEBGRAM_TOO_MANY_TABS', `this host serves at most ${this.#limits.maxTabs} tabs`);
+    const before = this.linkOf.get(tab);
+    if (before !== undefined) {
+      // What it has sent so far belongs to the identity that it had.
+      before.heir.depart(tab);
+      this.linkOf.delete(tab);
+      tab.copy = undefined;
+      tab.hasLostSession = false;
+    }
+    const older = [...this.linkOf].find(([{ lock }]) => lock === tab.lock);
+    if (older === undefined && this.linkOf.size >= this.limits.maxTabs) {
+      this.#refuse(tab, 'WEBGRAM_TOO_MANY_TABS', `this host serves at most ${this.limits.maxTabs} tabs`);
       return undefined;
     }
     const identityLink = this.#identityLink(hello);
     if (older !== undefined) this.#replace(...older, tab, identityLink);
-    this.#linkOf.set(tab, identityLink);
+    this.linkOf.set(tab, identityLink);
     identityLink.add(tab);
-    void this.#ready.then((canServe) => {
+    void this.canServe.then((canServe) => {
       if (!canServe) this.#sendAway(tab, { script: '', build: '', why: 'the worker cannot keep a key here' });
     });
     return identityLink;
@@ -139,49 +148,104 @@ export class Hub {
 
   /** A tab that came back from the back-forward cache speaks over a new port, under the same lock. */
   #replace(older: TabPort, served: IdentityLink, newer: TabPort, by: IdentityLink): void {
-    if (served === by) served.replace(older, newer);
-    else served.depart(older);
-    this.#linkOf.delete(older);
+    if (served.heir === by) by.tabs.replace(older, newer);
+    else served.heir.depart(older);
+    this.linkOf.delete(older);
     older.close();
   }
 
-  #identityLink({ address, demands, fresh, fromClient }: Wish): IdentityLink {
-    const active = this.#activeAt.get(address);
-    if (active !== undefined && !fresh) {
-      active.demand(demands);
-      return active;
+  #identityLink(wish: Wish): IdentityLink {
+    const { address, demands, fresh, identity } = wish;
+    const present =
+      identity === null
+        ? this.activeAt(address)
+        : this.linksAt(address).find((identityLink) => identityLink.isNamed(identity));
+    if (present !== undefined && !fresh) {
+      present.demand(demands);
+      return present;
     }
-    const identityLink: IdentityLink = new IdentityLink({
-      address,
-      demands,
-      keyring: this.#keyring(address),
-      fresh,
-      fromClient,
-      platform: this.#platform,
-      limits: this.#limits,
-      nextLink: () => ++this.#links,
-      ready: this.#ready,
-      standing: async () => {
-        const isAlone = (await this.#platform.isAlone?.()) ?? true;
-        return this.#successor === undefined ? (isAlone ? 'alone' : 'among others') : 'lost';
-      },
-      idle: () => {
-        this.#identityLinks.delete(identityLink);
-        if (this.#activeAt.get(address) === identityLink) this.#activeAt.delete(address);
-        if (this.#identityLinks.size === 0) this.#successor?.finished();
-      },
-    });
-    this.#identityLinks.add(identityLink);
+    const identityLink = this.open(wish);
     // From now on it is the browser's identity there; tabs that are with another stay with it.
-    this.#activeAt.set(address, identityLink);
+    if (identity === null) this.setActive(identityLink);
     return identityLink;
   }
 
-  #keyring(address: string): Keyring {
-    const { keyStore, keys, crypto, clock } = this.#platform;
+  linksAt(address: string): IdentityLink[] {
+    return [...this.identityLinks].filter((identityLink) => identityLink.address === address);
+  }
+
+  open(wish: Wish): IdentityLink {
+    const identityLink = new IdentityLink(this, { ...wish, keyring: this.keyring(wish.address) });
+    this.identityLinks.add(identityLink);
+    return identityLink;
+  }
+
+  /** A link knows its identity: where another one has the same, that takes its tabs over. */
+  claim(claiming: IdentityLink, isActive: boolean): boolean {
+    const { address, identity } = claiming;
+    const active = this.activeAt(address);
+    let other = this.linksAt(address).find(
+      (link) => link !== claiming && link.identity?.localID === identity?.localID,
+    );
+    // One that is about to find out that it is the same.
+    if (isActive && active?.isOpen) other ??= active;
+    const taken = other ?? claiming;
+    if (active === claiming || (isActive && active === undefined)) this.setActive(taken);
+    if (taken !== claiming) claiming.mergeInto(taken);
+    return taken === claiming;
+  }
+
+  async #callWallet(tab: TabPort, call: WalletCall, served: IdentityLink | undefined): Promise<void> {
+    try {
+      await this.loadLater();
+    } catch {
+      tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
+      return;
+    }
+    if (served !== undefined) this.#wallet?.call(tab, call, served);
+  }
+
+  nextLink(): number {
+    return ++this.#links;
+  }
+
+  async standing(): Promise<Standing> {
+    const isAlone = (await this.platform.isAlone?.()) ?? true;
+    return this.#successor === undefined ? (isAlone ? 'alone' : 'among others') : 'lost';
+  }
+
+  linked(identityLink: IdentityLink): void {
+    this.#wallet?.linked(identityLink);
+  }
+
+  idle(identityLink: IdentityLink): void {
+    this.identityLinks.delete(identityLink);
+    if (this.activeAt(identityLink.address) === identityLink) this.activeLinks.delete(identityLink.address);
+    if (this.identityLinks.size === 0) this.#successor?.finished();
+  }
+
+  activeAt(address: string): IdentityLink | undefined {
+    return this.activeLinks.get(address);
+  }
+
+  setActive(identityLink: IdentityLink): void {
+    this.activeLinks.set(identityLink.address, identityLink);
+  }
+
+  async loadLater(): Promise<LaterModule> {
+    const later = await this.platform.loadLater!();
+    this.#wallet ??= new later.Wallet(this);
+    return later;
+  }
+
+  keyring(address: string): Keyring {
     let keyring = this.#keyrings.get(address);
     if (keyring === undefined) {
-      keyring = new Keyring({ address, store: keyStore, keys, crypto, nowMs: () => clock.nowMs() });
+      const changed = (): void => {
+        for (const link of this.linksAt(address)) link.tabs.tell({ kind: 'identities' });
+        this.#wallet?.changed(address);
+      };
+      keyring = new Keyring({ ...this.platform, address, changed });
       this.#keyrings.set(address, keyring);
     }
     return keyring;
@@ -193,8 +257,8 @@ export class Hub {
   }
 
   #sendAway(tab: TabPort, to: HostAddress): void {
-    this.#linkOf.get(tab)?.drop(tab);
-    this.#linkOf.delete(tab);
+    this.linkOf.get(tab)?.heir.drop(tab);
+    this.linkOf.delete(tab);
     tab.post({ kind: 'moved', ...to });
     tab.close();
   }

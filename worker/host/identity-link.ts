@@ -1,4 +1,4 @@
-import { ClientRenewal, toBase64url, unreachable } from 'webgram';
+import { endEnvelope, toBase64url, unreachable } from 'webgram';
 import type {
   Bytes,
   ByeEnvelope,
@@ -10,16 +10,17 @@ import type {
   OkBody,
   OutcomeReason,
   SigningKey,
-  TabUp,
 } from 'webgram';
 import { judge, keyToTry } from './identity.ts';
 import type { Identity, NewReason } from './identity.ts';
-import type { Keyring } from './keyring.ts';
+import { SIGNED_OUT, type Keyring } from './keyring.ts';
 import { Link, reasonOf } from './link.ts';
 import type { LinkEnd, LinkOptions } from './link.ts';
 import type { HostPlatform } from './platform.ts';
 import type { Demands, HostAddress, IdentityInfo, LinkState } from './port-protocol.ts';
 import { readProfile } from './profile.ts';
+import type { KeyRenewal, RenewalModule } from './renewal.ts';
+import { FIRST_INQUIRY } from './queue/durable-queue.ts';
 import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
@@ -38,14 +39,48 @@ export const FORKED_RETRY_MS = 5_000;
 const FORKED_MAX_MS = 600_000;
 /** How long to wait, in ms, before the next link is tried again while an old one still lives. */
 const SUCCESSOR_RETRY_MS = 5_000;
+/** How long, in ms, tabs may take to leave an identity that is signed out. */
+const END_LIMIT_MS = 5_000;
 /** Longest wait, in ms, that a server can ask for. */
 const MAX_HINT_MS = 60_000;
 
 /** Number of the durable queue among the tabs of a link. */
 const QUEUE = 0;
 
+/** The code that is not needed at once cannot be had now. */
+export const NOT_LOADED = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot be loaded' };
+
 /** What a host is to its storage: the only one, the one that serves it while another lives, or one that has lost it. */
 export type Standing = 'alone' | 'among others' | 'lost';
+
+/** What the identities of a host need of it. */
+export interface LinkHost {
+  readonly platform: HostPlatform;
+  readonly limits: Limits;
+  /** Whether the host can serve; no link is opened before that is known. */
+  readonly canServe: Promise<boolean>;
+  /** Numbers the links of this host. */
+  nextLink(): number;
+  /** Whether this host still is the one that serves this storage. */
+  standing(): Promise<Standing>;
+  /** The one that tabs get which keep to no identity. */
+  activeAt(address: string): IdentityLink | undefined;
+  /**
+   * It knows its identity.
+   *
+   * @param isActive That is the active one.
+   * @returns False when there is another link of it, which has taken the tabs over.
+   */
+  claim(identityLink: IdentityLink, isActive: boolean): boolean;
+  /** Finishes what a tab of another identity has left. */
+  adopt(unfinished: Unfinished): void;
+  /** Loads the code that is not needed at first. */
+  loadLater(): Promise<QueueModule & RenewalModule>;
+  /** A link is up, and that code is here. */
+  linked(identityLink: IdentityLink): void;
+  /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
+  idle(identityLink: IdentityLink): void;
+}
 
 export interface IdentityLinkOptions {
   /** Normalised. */
@@ -54,19 +89,13 @@ export interface IdentityLinkOptions {
   keyring: Keyring;
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
+  /** Which identity it is, by id, user id or name. `null`: the one that is active. */
+  identity: string | null;
   /** Told to the server when a session is created. */
   fromClient: Record<string, unknown> | null;
-  platform: HostPlatform;
-  limits: Limits;
-  /** Numbers the links of this host. */
-  nextLink: () => number;
-  /** Whether the host can serve; no link is opened before that is known. */
-  ready: Promise<boolean>;
-  /** Whether this host still is the one that serves this storage. Default: it is. */
-  standing?: () => Promise<Standing>;
-  /** Nobody needs it any more, or it has ended: who comes is to be given another one. */
-  idle: (identityLink: IdentityLink) => void;
 }
+
+type Untimed<Event> = Event extends unknown ? Omit<Event, 'nowMs'> : never;
 
 /** One link, and who it says that it is. */
 interface Attempt {
@@ -74,7 +103,7 @@ interface Attempt {
   /** Both are there once the proof is made. */
   identity?: Identity;
   key?: SigningKey;
-  renewal?: ClientRenewal;
+  renewal?: Promise<KeyRenewal>;
   /** The server has answered the proof. */
   wasUp?: true;
 }
@@ -88,12 +117,21 @@ interface Attempt {
  */
 export class IdentityLink {
   readonly address: string;
+  readonly #host: LinkHost;
   readonly #options: IdentityLinkOptions;
-  readonly #tabs: Tabs;
+  readonly tabs: Tabs;
   #demands: Demands;
   /** Why the next identity is to be a new one, although there is one. */
   #freshBecause: NewReason | undefined;
   #identity: Identity | undefined;
+  /** The identity that is still to be found. */
+  #name: string | undefined;
+  /** Has taken everything over. */
+  #heir: IdentityLink | undefined;
+  /** The user has signed out, and the server is to know it. */
+  #isEnding = false;
+  /** The user wants it no more: it finishes what it has. */
+  #isDismissed = false;
   /** One that was set aside and is tried again before the other. */
   #trial: Identity | undefined;
   #state: ReconnectState = { name: 'idle' };
@@ -119,14 +157,100 @@ export class IdentityLink {
   #cancelSuccession: () => void = () => undefined;
   #cancelLinger: () => void = () => undefined;
 
-  constructor(options: IdentityLinkOptions) {
+  constructor(host: LinkHost, options: IdentityLinkOptions) {
+    this.#host = host;
     this.#options = options;
     this.address = options.address;
     this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
-    this.#tabs = new Tabs(() => {
-      this.#restIfUnused();
+    this.#name = options.identity ?? undefined;
+    this.tabs = new Tabs(
+      () => {
+        this.#restIfUnused();
+      },
+      (copy) => {
+        host.adopt(this.unfinished(copy));
+      },
+    );
+  }
+
+  /** The one that has taken over from this one; mostly itself. */
+  get heir(): IdentityLink {
+    return this.#heir?.heir ?? this;
+  }
+
+  /** The identity, once it is known. */
+  get identity(): Identity | undefined {
+    return this.#isDismissed ? undefined : this.#identity;
+  }
+
+  /** What was said of tabs that share it. */
+  get wish(): Pick<IdentityLinkOptions, 'address' | 'fromClient'> & { demands: Demands } {
+    return { ...this.#options, demands: this.#demands };
+  }
+
+  /** Whether it is of an identity that goes by that id, user id or name. */
+  isNamed(name: string): boolean {
+    const { identity } = this;
+    if (identity === undefined) return !this.#isDismissed && name === this.#name;
+    return name === identity.localID || name === identity.profile.account || name === identity.name;
+  }
+
+  /** It is of that identity, whether or not that is still wanted. */
+  isOf(localID: string | undefined): boolean {
+    return localID !== undefined && (this.#identity?.localID ?? this.#name) === localID;
+  }
+
+  get #isActive(): boolean {
+    return this.#host.activeAt(this.address) === this;
+  }
+
+  /** It will be of the active identity, whichever that is. */
+  get isOpen(): boolean {
+    return this.#identity === undefined && this.#name === undefined && this.#freshBecause === undefined;
+  }
+
+  /** It is to be of an identity that is still to be made. */
+  get isFresh(): boolean {
+    return this.#identity === undefined && this.#freshBecause !== undefined;
+  }
+
+  /** Keeps to that identity from now on, if it does not know yet which one it is. */
+  bind(name: string): void {
+    if (this.#identity === undefined) this.#name ??= name;
+  }
+
+  /** Another link is of the same identity: it takes over whoever is here. */
+  mergeInto(heir: IdentityLink): void {
+    this.#heir = heir;
+    heir.demand(this.#demands);
+    this.tabs.moveTo(heir);
+    this.close();
+    this.#host.idle(this);
+  }
+
+  /** The user wants it no more: tabs that keep to it are told, and what is under way is finished. */
+  dismiss(reason: string): void {
+    this.#isDismissed = true;
+    // Nothing is written for it again.
+    if (this.#identity !== undefined) this.#identity.isStored = false;
+    this.tabs.denyPinned(reason);
+    this.#restIfUnused();
+  }
+
+  /** Ends the session at the server, behind what is under way and queued for it. */
+  end(): void {
+    this.#isEnding = true;
+    this.#host.platform.clock.after(END_LIMIT_MS, () => {
+      this.#sayEnd();
     });
+    this.visit();
+  }
+
+  /** Opens a link for a while, although no tab is here. */
+  visit(): void {
+    this.#start();
+    this.#restIfUnused();
   }
 
   /** Another page has demands as well: links that were opened without them are not for it. */
@@ -137,16 +261,16 @@ export class IdentityLink {
     this.#dropSuccessor();
     this.#current?.link.bye('closed');
     this.#unlink();
-    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume', nowMs: this.#nowMs() });
+    this.#apply({ name: this.#state.name === 'waiting' ? 'retry' : 'resume' });
     this.#openIfWanted();
   }
 
   /** A tab says hello: it learns at once how things stand. */
   add(tab: TabPort): void {
-    this.#cancelLinger();
-    this.#apply({ name: 'start', nowMs: this.#nowMs() });
+    this.#start();
+    this.tabs.sendElsewhere(tab);
     tab.post(this.#stateMessage());
-    this.#tabs.add(tab);
+    this.tabs.add(tab);
     this.#withQueue((queue) => {
       queue.greet(tab);
     });
@@ -154,70 +278,69 @@ export class IdentityLink {
 
   /** The tab has to look for another host. */
   drop(tab: TabPort): void {
-    this.#tabs.drop(tab);
+    this.tabs.drop(tab);
     this.#restIfUnused();
-  }
-
-  /** The tab speaks over another port from now on, which is to be added. */
-  replace(older: TabPort, newer: TabPort): void {
-    this.#tabs.replace(older, newer);
   }
 
   /** The tab has gone: what it had handed over is finished for it. */
   depart(tab: TabPort): void {
-    this.#tabs.depart(tab);
+    this.tabs.depart(tab);
     this.#restIfUnused();
   }
 
-  /** What is still to be finished for tabs that have gone, and for some that are about to. */
-  unfinished(going: readonly TabPort[]): Unfinished[] {
-    return this.#tabs.departed(going).map(({ lock, attach, oldest, ups, localID }) => ({
-      lock,
-      address: this.address,
-      demands: this.#demands,
-      localID,
+  /** Returns what is still to be finished for a tab, as another host or identity takes it over. */
+  unfinished({ lock, attach, oldest, ups, localID }: StreamCopy): Unfinished {
+    const { address } = this;
+    // No later host knows an identity that ends with this one.
+    const known = this.#identity?.isStored ? this.#identity.localID : undefined;
+    return {
+      ...{ lock, address, demands: this.#demands, ups },
+      localID: localID ?? known,
       attach: { ...attach, oldest },
-      ups,
-    }));
+    };
   }
 
   /** Finishes what a host before this one has left. */
   adopt(copy: StreamCopy): void {
-    this.#cancelLinger();
-    this.#apply({ name: 'start', nowMs: this.#nowMs() });
-    this.#tabs.adopt(copy);
+    this.#start();
+    this.tabs.adopt(copy);
     this.#restIfUnused();
-  }
-
-  /** Takes what a tab sends, for the link that it knows of. */
-  up(tab: TabPort, linkNumber: number, up: TabUp): void {
-    this.#tabs.up(tab, linkNumber, up);
   }
 
   /** A tab calls the durable queue. */
   queue(tab: TabPort, call: QueueCall): void {
-    void this.#loadQueue().then((queue) => {
-      const error = { code: 'WEBGRAM_STORAGE_FAILED', message: 'it cannot be loaded' };
-      if (queue === undefined) tab.post({ kind: 'queue', call: call.call, error });
-      else queue.call(tab, call);
-    });
+    // It has to know whose messages these are.
+    const known = this.#isReady().catch(() => undefined);
+    void known
+      .then(() => this.#loadQueue())
+      .then((queue) => {
+        if (queue === undefined) tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
+        else queue.call(tab, call);
+      });
   }
 
   /** @returns `undefined` when it cannot be had now. */
   #loadQueue(): Promise<DurableQueue | undefined> {
-    const { platform, address } = this.#options;
-    const make = ({ Queue }: QueueModule): DurableQueue =>
-      new Queue({
-        address,
-        platform,
-        tell: (message) => {
-          this.#tabs.tell(message);
-        },
-      });
-    return (this.#queue ??= (platform.loadQueue?.().then(make) ?? Promise.reject(new Error())).catch(() => {
-      this.#queue = undefined;
-      return undefined;
-    }));
+    const { address } = this;
+    const { platform } = this.#host;
+    return (this.#queue ??= this.#host
+      .loadLater()
+      .then(
+        ({ Queue }) =>
+          new Queue({
+            ...{ address, platform },
+            isActive: () => this.#isActive,
+            owner: () => this.#identity?.localID,
+            isHere: (tabID) => this.tabs.speaksFor(tabID),
+            tell: (message) => {
+              this.tabs.tell(message);
+            },
+          }),
+      )
+      .catch(() => {
+        this.#queue = undefined;
+        return undefined;
+      }));
   }
 
   #withQueue(use: (queue: DurableQueue) => unknown): void {
@@ -226,7 +349,7 @@ export class IdentityLink {
 
   /** A page was focused, or the network came back. */
   wake(): void {
-    this.#apply({ name: 'wake', nowMs: this.#nowMs() });
+    this.#apply({ name: 'wake' });
     this.#current?.link.probe();
   }
 
@@ -236,14 +359,14 @@ export class IdentityLink {
     if (this.#refusedKey === undefined || this.#demands.pins !== undefined) return;
     this.#acceptedKey = this.#refusedKey;
     this.#refusedKey = undefined;
-    this.#apply({ name: 'retry', nowMs: this.#nowMs() });
+    this.#apply({ name: 'retry' });
   }
 
   /** Another host serves this storage now: tabs go there, and what departed tabs have left is finished here. */
   standDown(to: HostAddress): void {
     this.#lingerMs = 0;
-    this.#tabs.tell({ kind: 'moved', ...to });
-    this.#tabs.dropAll();
+    this.tabs.tell({ kind: 'moved', ...to });
+    this.tabs.dropAll();
     this.#restIfUnused();
   }
 
@@ -282,10 +405,10 @@ export class IdentityLink {
   }
 
   #attempt(): Attempt {
-    const { address, platform, limits, nextLink } = this.#options;
+    const { platform, limits } = this.#host;
     const link = new Link({
-      number: nextLink(),
-      address,
+      number: this.#host.nextLink(),
+      address: this.address,
       fromPlatform: platform,
       sealed: this.#demands.sealed === true,
       limits,
@@ -305,7 +428,7 @@ export class IdentityLink {
       dropped: (envelope, error) => {
         if (!('tab' in envelope)) return;
         if (envelope.tab === QUEUE) this.#withQueue((queue) => queue.dropped(envelope, error));
-        else this.#tabs.dropped(envelope.tab, error.code, error.message);
+        else this.tabs.dropped(envelope.tab, error.code, error.message);
       },
       down: (end) => {
         this.#down(attempt, end);
@@ -316,18 +439,56 @@ export class IdentityLink {
   }
 
   #linkTabs({ link, identity }: Attempt): void {
-    if (identity !== undefined) this.#tabs.linked(link, identity.localID);
+    if (identity !== undefined) this.tabs.linked(link, identity);
   }
 
   #unlink(): void {
     this.#current = undefined;
-    this.#tabs.unlinked();
+    this.tabs.unlinked();
     this.#withQueue((queue) => {
       queue.unlinked();
     });
   }
 
   // ---- who we are
+
+  /** @returns Whether a link can be opened: no other one has the identity. */
+  async #isReady(): Promise<boolean> {
+    if (!(await this.#host.canServe)) return false;
+    const name = this.#name;
+    if (name === undefined) return true;
+    const found = await this.#options.keyring.find(name, this.#isEnding ? SIGNED_OUT : undefined);
+    if (found === undefined) this.#deny('no such identity');
+    if (found === undefined || !this.#take(...found)) return false;
+    this.#tell();
+    return true;
+  }
+
+  /** @returns Whether it is of that identity now. */
+  #take(identity: Identity, isActive: boolean): boolean {
+    this.#name = undefined;
+    this.#identity = identity;
+    if (!this.#host.claim(this, isActive)) return false;
+    this.tabs.identify(identity.localID);
+    this.tabs.sendStrangers((name) => this.isNamed(name));
+    return true;
+  }
+
+  #deny(reason: string): void {
+    this.#apply({ name: 'denied', reason });
+    this.#host.idle(this);
+  }
+
+  /** Behind what is queued, which would be lost. */
+  #sayEnd(): void {
+    const attempt = this.#current;
+    if (!attempt?.wasUp) return;
+    void this.#loadQueue()
+      .then((queue) => queue?.drained())
+      .then(() => {
+        if (attempt === this.#current) attempt.link.send(endEnvelope());
+      });
+  }
 
   async #identify(attempt: Attempt, hello: Hello): ReturnType<LinkOptions['identify']> {
     const { fromClient } = this.#options;
@@ -353,18 +514,21 @@ export class IdentityLink {
     const because = this.#freshBecause;
     let identity = this.#identity;
     if (identity?.storeID !== storeID || because !== undefined) {
-      this.#identity = identity = await keyring.identity(storeID, because);
+      // Nobody who keeps to an identity becomes another one.
+      if (identity !== undefined && !this.#isActive) throw new Error('store-lost');
+      identity = await keyring.identity(storeID, because);
       this.#freshBecause = undefined;
+      if (!this.#take(identity, true)) throw new Error('moved');
     }
     // Nor is the session changed while a link is up.
-    if (fresh || because !== undefined || isSuccessor) return identity;
+    if (fresh || because !== undefined || isSuccessor || !this.#isActive) return identity;
     if (this.#trial?.storeID !== storeID) this.#trial = await keyring.setAsideToTry(storeID);
     return this.#trial ?? identity;
   }
 
   async #accepts(serverKey: Bytes): Promise<boolean> {
-    const { keyring, platform } = this.#options;
-    const isServerKey = (key: Bytes): boolean => platform.crypto.equal(key, serverKey);
+    const { keyring } = this.#options;
+    const isServerKey = (key: Bytes): boolean => this.#host.platform.crypto.equal(key, serverKey);
     this.#refusedKey = undefined;
     const demanded = this.#demands.pins;
     if (demanded !== undefined) return demanded.includes(toBase64url(serverKey));
@@ -380,7 +544,7 @@ export class IdentityLink {
 
   #tellOfKey(what: string): void {
     const message = `The server at ${this.address} has another key than before: ${what}.`;
-    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_SERVER_KEY_CHANGED', message });
+    this.tabs.tell({ kind: 'notice', code: 'WEBGRAM_SERVER_KEY_CHANGED', message });
   }
 
   #up(attempt: Attempt, ok: OkBody, hello: Hello): void {
@@ -399,13 +563,18 @@ export class IdentityLink {
     this.#acceptedKey = this.#supersededBy = undefined;
     const pins = ok.otherServerKey === null ? [hello.serverKey] : [hello.serverKey, ok.otherServerKey];
     const { storage } = identity;
-    void this.#options.keyring.confirm(identity, key, ok.sessionID, pins).then(() => {
+    void this.#options.keyring.confirmed(identity, key, ok.sessionID, pins).then(() => {
       if (identity.storage !== storage) this.#tell();
     });
     if (isSuccessor) this.#linkTabs(attempt);
-    this.#tabs.heard(ok.serverTimeMs);
-    void this.#loadQueue().then((queue) => queue?.linked(attempt.link, identity));
-    this.#apply({ name: 'up', nowMs: this.#nowMs() });
+    this.tabs.heard(ok.serverTimeMs);
+    void this.#loadQueue().then((queue) => {
+      if (queue === undefined) return;
+      void queue.linked(attempt.link, identity);
+      this.#host.linked(this);
+    });
+    this.#apply({ name: 'up' });
+    this.#restIfUnused();
   }
 
   // ---- what comes
@@ -413,51 +582,27 @@ export class IdentityLink {
   #receive(attempt: Attempt, envelope: DownEnvelope): void {
     if (attempt !== this.#current) return;
     if ('tab' in envelope) {
-      if (envelope.tab === QUEUE)
+      if (envelope.tab === QUEUE || envelope.tab >= FIRST_INQUIRY)
         this.#withQueue((queue) => {
           queue.receive(envelope);
         });
-      else this.#tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
+      else this.tabs.down(envelope, this.#identity?.madeBecause, this.#linkReason);
     } else if (envelope.kind === 'identity') {
-      try {
-        this.#takeIdentityWord(attempt, envelope);
-      } catch (error) {
-        attempt.link.fail(error);
-      }
+      this.#takeIdentityWord(attempt, envelope);
     }
   }
 
   #takeIdentityWord(attempt: Attempt, envelope: IdentityEnvelope): void {
-    const { keyring } = this.#options;
-    const { link, identity, key } = attempt;
-    const { exporter } = link;
-    if (!identity || !key || !exporter) return;
+    const { identity } = attempt;
+    if (identity === undefined) return;
     switch (envelope.what) {
-      case 'renew': {
-        // A newer link would end the renewal.
-        this.#dropSuccessor();
-        const renewal = new ClientRenewal(envelope, { exporter, publicKey: key.publicKey });
-        attempt.renewal = renewal;
-        keyring
-          .prepareNext(identity)
-          .then((next) => renewal.answer(next))
-          .then(
-            (answer) => {
-              link.send(answer);
-            },
-            () => {
-              this.#giveUp(attempt, 'this browser cannot keep a key here');
-            },
-          );
-        break;
-      }
+      case 'renew':
       case 'renew-ok':
-        // One that nobody waits for changes nothing.
-        attempt.renewal?.receiveOk(envelope);
+        this.#renew(attempt, envelope, identity);
         break;
       case 'profile':
         // Told at once, whatever the disk does.
-        void keyring.note(identity, readProfile(envelope));
+        void this.#options.keyring.note(identity, readProfile(envelope));
         this.#tell();
         break;
       case 'forked':
@@ -468,19 +613,32 @@ export class IdentityLink {
     }
   }
 
-  /** Ends a link that is of no use, so that the server knows it at once. */
-  #giveUp(attempt: Attempt, reason: string): void {
-    if (attempt !== this.#current) return;
-    attempt.link.bye('closed');
-    this.#unlink();
-    this.#wait(reason);
+  #renew(attempt: Attempt, envelope: IdentityEnvelope, identity: Identity): void {
+    const { platform } = this.#host;
+    if (envelope.what === 'renew') {
+      // A newer link would end the renewal.
+      this.#dropSuccessor();
+      attempt.renewal = this.#host
+        .loadLater()
+        .then(({ Renewal }) => new Renewal(envelope, { ...this.#options, ...attempt, platform, identity }));
+    }
+    // A renew-ok that nobody waits for changes nothing.
+    attempt.renewal
+      ?.then((renewal) => renewal.receive(envelope))
+      .catch((error: unknown) => {
+        if (attempt !== this.#current) return;
+        // The link is of no use, and the server is to know it at once.
+        attempt.link.bye('closed');
+        this.#unlink();
+        this.#wait(reasonOf(error));
+      });
   }
 
   // ---- how links end
 
   #down(attempt: Attempt, end: LinkEnd): void {
     if (attempt.key && !attempt.wasUp) {
-      this.#ghostUntilMs = this.#nowMs() + this.#options.limits.handshakeTimeoutMs;
+      this.#ghostUntilMs = this.#nowMs() + this.#host.limits.handshakeTimeoutMs;
     }
     if (attempt === this.#successor) {
       this.#successorDown(attempt, end);
@@ -497,18 +655,15 @@ export class IdentityLink {
     }
   }
 
-  #saidBye({ identity, renewal }: Attempt, { reason, args }: ByeEnvelope): void {
+  #saidBye({ identity }: Attempt, { reason, args }: ByeEnvelope): void {
     if (identity === undefined) return;
     switch (reason) {
       case 'revoked':
         this.#dropSuccessor();
         void this.#ended(identity, reason);
         break;
+      // Without the renew-ok it is open which key is good, and both are tried.
       case 'renewed':
-        // Without the renew-ok it is open which key is good, and both are tried.
-        if (renewal?.isDone) void this.#options.keyring.renewed(identity);
-        this.#resume();
-        break;
       case 'age':
         this.#resume();
         break;
@@ -544,7 +699,7 @@ export class IdentityLink {
       end.name === 'denied' && identity !== undefined && judge(identity, end.code) === 'other-key';
     // Whatever else the server says it says again to the link that follows the current one.
     const delayMs = isOtherTry ? 0 : SUCCESSOR_RETRY_MS;
-    this.#cancelSuccession = this.#options.platform.clock.after(delayMs, () => {
+    this.#cancelSuccession = this.#host.platform.clock.after(delayMs, () => {
       this.#openSuccessor();
     });
   }
@@ -558,31 +713,32 @@ export class IdentityLink {
 
   /** The server has ended the identity, or does not know it: another one is used. */
   async #ended(identity: Identity, code: DenialCode): Promise<void> {
-    const { keyring, idle } = this.#options;
+    const { keyring } = this.#options;
     const state = this.#state;
     if (this.#identity === identity) this.#identity = undefined;
     this.#trial = undefined;
-    await keyring.denied(identity, code);
+    await keyring.denied(identity, this.#isEnding ? 'revoked' : code);
     if (this.#state !== state) return;
     if (identity.isAside) {
       this.#openIfWanted();
-    } else if (identity.profile.account === undefined) {
+    } else if (identity.profile.account === undefined && this.#isActive) {
+      this.tabs.denyPinned(code);
       this.#wait(code);
     } else {
       // Nobody is to become a stranger unnoticed: the application decides.
-      this.#apply({ name: 'denied', reason: code });
-      idle(this);
+      this.#deny(code);
     }
   }
 
   /** @param by Generation of the link that has taken the session over. */
   async #superseded(by: unknown): Promise<void> {
     const state = this.#state;
-    const standing = await this.#options.standing?.();
+    const standing = await this.#host.standing();
     if (this.#state !== state) return;
     if (standing === 'lost') {
-      this.#apply({ name: 'stop' });
-      this.#restIfUnused();
+      // Nobody is here, and what departed tabs have left cannot be finished any more.
+      this.close();
+      this.#host.idle(this);
       return;
     }
     if (standing === 'among others' || this.#nowMs() < this.#ghostUntilMs) {
@@ -602,30 +758,35 @@ export class IdentityLink {
 
   #tellOfFork(): void {
     const message = 'a copy of this identity is in use';
-    this.#tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
+    this.tabs.tell({ kind: 'notice', code: 'WEBGRAM_FORKED', message });
   }
 
   // ---- states
 
   #wait(reason: string, minimumMs = 0): void {
-    const random = this.#options.platform.random();
-    this.#apply({ name: 'down', nowMs: this.#nowMs(), random, reason, minimumMs });
+    const random = this.#host.platform.random();
+    this.#apply({ name: 'down', random, reason, minimumMs });
   }
 
   #resume(): void {
-    this.#apply({ name: 'resume', nowMs: this.#nowMs() });
+    this.#apply({ name: 'resume' });
   }
 
-  #apply(event: ReconnectEvent): void {
+  #start(): void {
+    this.#cancelLinger();
+    this.#apply({ name: 'start' });
+  }
+
+  #apply(event: Untimed<ReconnectEvent>): void {
     const before = this.#state;
-    this.#state = next(before, event);
+    this.#state = next(before, { ...event, nowMs: this.#nowMs() } as ReconnectEvent);
     if (this.#state === before) return;
     this.#cancelRetry();
     this.#tell();
     if (this.#state.name === 'waiting') {
       const delayMs = Math.max(0, this.#state.retryAtMs - this.#nowMs());
-      this.#cancelRetry = this.#options.platform.clock.after(delayMs, () => {
-        this.#apply({ name: 'retry', nowMs: this.#nowMs() });
+      this.#cancelRetry = this.#host.platform.clock.after(delayMs, () => {
+        this.#apply({ name: 'retry' });
       });
     } else {
       this.#openIfWanted();
@@ -636,22 +797,28 @@ export class IdentityLink {
     const state = this.#state;
     const isWanted = state.name === 'connecting' || state.name === 'resuming';
     if (!isWanted || this.#current !== undefined) return;
-    void this.#options.ready.then((canServe) => {
-      if (canServe && this.#state === state && this.#current === undefined) this.#open();
-    });
+    void this.#isReady().then(
+      (isReady) => {
+        if (isReady && this.#state === state && this.#current === undefined) this.#open();
+      },
+      (error: unknown) => {
+        if (this.#state === state) this.#wait(reasonOf(error));
+      },
+    );
   }
 
   #restIfUnused(): void {
     this.#cancelLinger();
-    if (!this.#tabs.isEmpty) return;
-    this.#cancelLinger = this.#options.platform.clock.after(this.#lingerMs, () => {
+    if (!this.tabs.isEmpty) return;
+    if (this.#isEnding) this.#sayEnd();
+    this.#cancelLinger = this.#host.platform.clock.after(this.#lingerMs, () => {
       this.close();
-      this.#options.idle(this);
+      this.#host.idle(this);
     });
   }
 
   #tell(): void {
-    this.#tabs.tell(this.#stateMessage());
+    this.tabs.tell(this.#stateMessage());
   }
 
   #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | null } {
@@ -659,7 +826,7 @@ export class IdentityLink {
   }
 
   #nowMs(): number {
-    return this.#options.platform.clock.nowMs();
+    return this.#host.platform.clock.nowMs();
   }
 }
 
@@ -683,7 +850,8 @@ function linkState(state: ReconnectState): LinkState {
 
 function identityInfo(identity: Identity | undefined): IdentityInfo | null {
   if (identity === undefined || identity.sessionID === null) return null;
-  return { sessionID: identity.sessionID, ...identity.profile, storage: identity.storage };
+  const { localID: id, sessionID, profile, storage } = identity;
+  return { id, sessionID, ...profile, storage };
 }
 
 /** Whether an address is on this machine, where a developer may have deleted the server's folder. */

@@ -8,7 +8,7 @@ export interface ServerRecord {
   version: typeof RECORD_VERSION;
   /** Public server keys that were seen with a verified answer, 65 bytes each; at most two. */
   pins: Bytes[];
-  /** `localID` of the identity in use, by storeID in base64url. */
+  /** `localID` of the identity in use, by storeID in base64url; "" when it was taken away and none has followed. */
   active: Record<string, string>;
 }
 
@@ -46,6 +46,8 @@ export interface IdentityRecord extends StoredKey {
   setAside?: SetAside;
   /** Who the session is bound to. */
   profile?: Profile;
+  /** What the user calls it in this browser. */
+  name?: string;
 }
 
 /** Why an identity is not in use. `triedAtMs`: when it was tried last since. */
@@ -70,27 +72,28 @@ export function identityKey(address: string, storeID: string, localID: string): 
 
 /** @returns `newer` for a record of a later version, `undefined` for none or one that cannot be understood. */
 export function parseServerRecord(value: unknown): ServerRecord | 'newer' | undefined {
-  const record = parseVersioned(value);
-  if (record === undefined || record === 'newer') return record;
-  const { pins, active } = record;
-  if (!Array.isArray(pins) || !pins.every(isPoint)) return undefined;
-  if (typeof active !== 'object' || active === null) return undefined;
-  if (!Object.values(active).every((localID) => typeof localID === 'string')) return undefined;
-  return record as unknown as ServerRecord;
+  return parseVersioned<ServerRecord>(
+    value,
+    ({ pins, active }) =>
+      Array.isArray(pins) &&
+      pins.every(isPoint) &&
+      typeof active === 'object' &&
+      active !== null &&
+      Object.values(active).every((localID) => typeof localID === 'string'),
+  );
 }
 
 /** @returns `newer` for a record of a later version, `undefined` for none or one that cannot be understood. */
 export function parseIdentityRecord(value: unknown): IdentityRecord | 'newer' | undefined {
-  const record = parseVersioned(value);
-  if (record === undefined || record === 'newer') return record;
-  const { localID, storeID, publicKey, sessionID } = record;
-  const isIdentity =
-    typeof localID === 'string' &&
-    typeof storeID === 'string' &&
-    isPoint(publicKey) &&
-    (sessionID === null || Number.isSafeInteger(sessionID)) &&
-    typeof record['createdAtMs'] === 'number';
-  return isIdentity ? (record as unknown as IdentityRecord) : undefined;
+  return parseVersioned<IdentityRecord>(
+    value,
+    ({ localID, storeID, publicKey, sessionID, createdAtMs }) =>
+      typeof localID === 'string' &&
+      typeof storeID === 'string' &&
+      isPoint(publicKey) &&
+      (sessionID === null || Number.isSafeInteger(sessionID)) &&
+      typeof createdAtMs === 'number',
+  );
 }
 
 /** @returns The record, unless there is none that this version may touch. */
@@ -105,12 +108,15 @@ export function nextKeyOf({ next }: IdentityRecord): StoredKey | undefined {
   return isPoint(key?.publicKey) ? (key as StoredKey) : undefined;
 }
 
-function parseVersioned(value: unknown): Record<string, unknown> | 'newer' | undefined {
+function parseVersioned<Row>(
+  value: unknown,
+  isRow: (record: Record<string, unknown>) => boolean,
+): Row | 'newer' | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const record = value as Record<string, unknown>;
   const { version } = record;
   if (typeof version === 'number' && version > RECORD_VERSION) return 'newer';
-  return version === RECORD_VERSION ? record : undefined;
+  return version === RECORD_VERSION && isRow(record) ? (record as Row) : undefined;
 }
 
 function isPoint(value: unknown): boolean {

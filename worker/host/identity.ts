@@ -18,6 +18,9 @@ export interface Identity {
   /** `null` until the first verified `session-ok`. */
   sessionID: number | null;
   profile: Profile;
+  /** What the user calls it in this browser. */
+  name: string | undefined;
+  readonly createdAtMs: number;
   /** `memory`: it ends with the host. */
   storage: 'persistent' | 'memory';
   /** The key store has it. */

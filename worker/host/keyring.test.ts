@@ -15,7 +15,7 @@ beforeEach(() => {
 
 /** Another run of the host. */
 function keyring(of: KeyStore = store, address = ADDRESS): Keyring {
-  return new Keyring({ address, store: of, keys: webKeys, crypto: webCrypto, nowMs: () => 5 });
+  return new Keyring({ address, keyStore: of, keys: webKeys, crypto: webCrypto, clock: { nowMs: () => 5 } });
 }
 
 async function records(prefix = ADDRESS): Promise<Map<string, Record<string, unknown>>> {
@@ -54,7 +54,7 @@ test('a record of a later version is never overwritten; the identity lives in me
   const ring = keyring();
   const identity = await ring.identity(A);
   expect(identity).toMatchObject({ storage: 'memory' });
-  await ring.confirm(identity, identity.key, 9, [identity.key.publicKey]);
+  await ring.confirmed(identity, identity.key, 9, [identity.key.publicKey]);
   await ring.denied(identity, 'revoked');
   expect(await records()).toEqual(before);
 
@@ -69,7 +69,7 @@ test('fields that this version does not know are kept', async () => {
   await edit(`${ADDRESS} server`, (record) => ({ ...record, color: 'green' }));
   const ring = keyring();
   const identity = await ring.identity(A);
-  await ring.confirm(identity, identity.key, 7, [identity.key.publicKey]);
+  await ring.confirmed(identity, identity.key, 7, [identity.key.publicKey]);
   const after = await records();
   expect(after.get(key)).toMatchObject({ label: 'Alice', next: { publicKey: 1 }, sessionID: 7 });
   expect(after.get(`${ADDRESS} server`)).toMatchObject({ color: 'green', pins: [identity.key.publicKey] });
@@ -125,7 +125,7 @@ test('a store that cannot be read is not one without identities', async () => {
   expect(identity).toMatchObject({ storage: 'memory' });
   expect(await ring.identity(A)).toBe(identity);
   expect(await ring.pins()).toEqual([]);
-  await ring.confirm(identity, identity.key, 1, [identity.key.publicKey]);
+  await ring.confirmed(identity, identity.key, 1, [identity.key.publicKey]);
   expect(await ring.pins()).toEqual([identity.key.publicKey]);
   expect((await keyring().identity(A)).localID).toBe(localID);
 });
@@ -135,7 +135,7 @@ test('site data that is cleared under a living host ends in memory, and says so'
   const identity = await ring.identity(A);
   const all = [...(await records()).keys()];
   await store.update('', () => all.map((key) => [key, undefined]));
-  await ring.confirm(identity, identity.key, 4, [identity.key.publicKey]);
+  await ring.confirmed(identity, identity.key, 4, [identity.key.publicKey]);
   expect(identity).toMatchObject({ storage: 'memory', sessionID: 4 });
   expect([...(await records()).keys()].filter((key) => key.includes(' identity '))).toEqual([]);
 });

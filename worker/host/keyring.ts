@@ -15,6 +15,7 @@ import type { IdentityRecord, Profile, ServerRecord, SetAside, StoredKey } from 
 import { provenKey } from './key-proof.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { KeyStore, Write } from './key-store.ts';
+import type { Clock } from './platform.ts';
 
 /** How long a key that the server did not know is kept, in ms. */
 export const KEEP_ASIDE_MS = 30 * 86_400_000;
@@ -24,12 +25,16 @@ export const TRY_ASIDE_MS = 86_400_000;
 export interface KeyringOptions {
   /** Normalised WebSocket address of the server. */
   address: string;
-  store: KeyStore;
+  keyStore: KeyStore;
   keys: KeyMaker;
   crypto: Pick<Crypto, 'randomBytes' | 'verify'>;
-  /** Wall clock, ms since 1970. */
-  nowMs: () => number;
+  clock: Pick<Clock, 'nowMs'>;
+  /** Something that is known of the identities has changed. Default: nobody wants to know. */
+  changed?: () => void;
 }
+
+/** Set aside because the user has signed out, which the server is still to be told. */
+export const SIGNED_OUT = 'signed-out';
 
 /**
  * The identities of this browser at one server address, and the server keys that were seen there.
@@ -40,7 +45,10 @@ export interface KeyringOptions {
 export class Keyring {
   readonly #options: KeyringOptions;
   readonly #prefix: string;
-  readonly #inMemory = new Map<string, Identity>();
+  /** Those that end with this host, by localID. */
+  readonly inMemory = new Map<string, Identity>();
+  /** Those of them that are in use, by storeID. */
+  readonly activeInMemory = new Map<string, Identity>();
   readonly #replacedBecause = new Map<string, NewReason>();
   #pins: readonly Bytes[] = [];
 
@@ -66,7 +74,7 @@ export class Keyring {
   async identity(storeID: string, freshBecause?: NewReason): Promise<Identity> {
     const fresh = freshBecause !== undefined;
     if (fresh) this.#replacedBecause.set(storeID, freshBecause);
-    const remembered = this.#inMemory.get(storeID);
+    const remembered = this.activeInMemory.get(storeID);
     if (remembered !== undefined && !fresh) return remembered;
 
     const records = await this.#read();
@@ -84,11 +92,39 @@ export class Keyring {
   }
 
   /**
-   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirm` follows.
+   * Finds an identity by its id, else by its user id or the name that the user has given it.
+   *
+   * @param aside Why it was set aside, when one is wanted that was.
+   * @returns With whether it is the one in use; `undefined` when there is none.
+   * @throws when the store cannot be read.
+   */
+  async find(name: string, aside?: string): Promise<[Identity, boolean] | undefined> {
+    const known = [...this.inMemory.values()].find((identity) => isNamed(identity, name));
+    if (known !== undefined) return [known, this.activeInMemory.get(known.storeID) === known];
+    const records = await this.records();
+    const named = [...records.values()]
+      .map(ownIdentityRecord)
+      .filter((record) => record !== undefined)
+      .filter((record) => record.setAside?.reason === aside && isNamed(record, name));
+    const record = named.find(({ localID }) => localID === name) ?? named.at(-1);
+    const identity = record && (await this.#usable(record, undefined));
+    if (identity === undefined) return undefined;
+    const active = pickActive(records, this.#options.address, identity.storeID);
+    return [identity, typeof active === 'object' && active.localID === identity.localID];
+  }
+
+  /** Forgets an identity that ends with this host. */
+  forgetInMemory({ localID, storeID }: Identity): void {
+    this.inMemory.delete(localID);
+    if (this.activeInMemory.get(storeID)?.localID === localID) this.activeInMemory.delete(storeID);
+  }
+
+  /**
+   * Finds an identity that the server did not know and that is to be tried again today. `denied` or `confirmed` follows.
    * Forgets those that were set aside more than 30 days ago.
    */
   async setAsideToTry(storeID: string): Promise<Identity | undefined> {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     let due: IdentityRecord | undefined;
     await this.#write((records) => {
       const writes: Write[] = [];
@@ -111,58 +147,12 @@ export class Keyring {
   }
 
   /**
-   * Makes a key that may soon be the identity's, and keeps it durably beside the present one.
+   * Notes what a verified `session-ok` said, or a `renew-ok`.
    *
-   * @throws when it cannot be kept: a key that the server takes and this browser loses would lock the user out.
+   * @param key The key that is good; of two, the other one is forgotten.
+   * @param pins `S` of the hello and `otherS`. Default: as they were.
    */
-  async prepareNext(identity: Identity): Promise<SigningKey> {
-    const { keys, store } = this.#options;
-    const next = await keys.generate();
-    let key: SigningKey | undefined = keys.signingKey(next.publicKey, next.privateKey);
-    if (identity.isStored) {
-      const name = this.#nameOf(identity);
-      let isGone = false;
-      await store.update(this.#prefix, (now) => {
-        isGone = !now.has(name);
-        const record = ownIdentityRecord(now.get(name));
-        if (record === undefined || !samePoint(record.publicKey, identity.key.publicKey)) return [];
-        // The next key can only resume, so the session must be known wherever it is.
-        return [[name, { ...record, sessionID: identity.sessionID, next }]];
-      });
-      if (isGone) this.#hasLostRecord(identity);
-      else {
-        const record = ownIdentityRecord((await store.read(this.#prefix)).get(name));
-        const kept = record && nextKeyOf(record);
-        key = kept && (await provenKey(this.#options, kept));
-        // Not kept, or not as it was; or another host has changed this identity.
-        if (key === undefined || !samePoint(key.publicKey, next.publicKey)) throw new Error();
-      }
-    }
-    identity.next = key;
-    identity.refusals = 0;
-    return key;
-  }
-
-  /** The server has taken the next key in the place of the present one. */
-  async renewed(identity: Identity): Promise<void> {
-    if (identity.next === undefined) return;
-    const old = identity.key;
-    identity.key = identity.next;
-    await this.#settle(identity, old, this.#pins);
-  }
-
-  /**
-   * Notes what a verified `session-ok` said.
-   *
-   * @param key The key that was proved; of two, the other one is forgotten.
-   * @param pins `S` of this hello and `otherS`.
-   */
-  async confirm(
-    identity: Identity,
-    key: SigningKey,
-    sessionID: number,
-    pins: readonly Bytes[],
-  ): Promise<void> {
+  async confirmed(identity: Identity, key: SigningKey, sessionID: number, pins = this.#pins): Promise<void> {
     const loser = key === identity.key ? identity.next : identity.key;
     identity.key = key;
     identity.sessionID = sessionID;
@@ -174,6 +164,7 @@ export class Keyring {
   /** Notes what the server says of the user. */
   async note(identity: Identity, profile: Profile): Promise<void> {
     identity.profile = profile;
+    if (!identity.isStored) this.tellChange();
     const name = this.#nameOf(identity);
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(name));
@@ -190,7 +181,7 @@ export class Keyring {
   async denied(identity: Identity, denial: DenialCode): Promise<void> {
     const { storeID, isAside } = identity;
     if (!isAside) this.#replacedBecause.set(storeID, reasonOf(denial));
-    if (this.#inMemory.get(storeID) === identity) this.#inMemory.delete(storeID);
+    this.forgetInMemory(identity);
     if (denial === 'unknown' || denial === 'renewed') await this.#setAside(identity, denial);
     else await this.#write(() => [[this.#nameOf(identity), undefined]]);
   }
@@ -199,7 +190,8 @@ export class Keyring {
     const replaced = this.#replacedBecause.get(storeID);
     if (replaced !== undefined) return replaced;
     const server = parseServerRecord(records?.get(serverKey(this.#options.address)));
-    if (server === undefined || server === 'newer') return 'new';
+    // Or it was taken away on purpose.
+    if (server === undefined || server === 'newer' || server.active[storeID] === '') return 'new';
     // It was in use, and its record is gone or cannot be understood.
     if (Object.hasOwn(server.active, storeID)) return 'key-lost';
     return Object.keys(server.active).length > 0 ? 'store-lost' : 'new';
@@ -214,16 +206,16 @@ export class Keyring {
       publicKey,
       privateKey,
       sessionID: null,
-      createdAtMs: this.#options.nowMs(),
+      createdAtMs: this.#options.clock.nowMs(),
     };
   }
 
   async #makeAndStore(storeID: string, reason: NewReason, fresh: boolean): Promise<Identity> {
-    const { address, store } = this.#options;
+    const { address, keyStore } = this.#options;
     const made = await this.#make(storeID);
     const key = this.#nameOf(made);
     try {
-      await store.update(this.#prefix, (now) => {
+      await this.update((now) => {
         const server = parseServerRecord(now.get(serverKey(address)));
         // Another host of this storage may have been faster.
         const isTaken = !fresh && pickActive(now, address, storeID) !== undefined;
@@ -234,7 +226,7 @@ export class Keyring {
           [serverKey(address), { ...(server ?? NO_SERVER), active }],
         ];
       });
-      const records = await store.read(this.#prefix);
+      const records = await keyStore.read(this.#prefix);
       const stored = fresh ? parseIdentityRecord(records.get(key)) : pickActive(records, address, storeID);
       if (stored !== undefined && stored !== 'newer') {
         const identity = await this.#usable(stored, stored.localID === made.localID ? reason : undefined);
@@ -256,7 +248,9 @@ export class Keyring {
       isStored: false,
       madeBecause: reason,
     };
-    this.#inMemory.set(record.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    this.activeInMemory.set(identity.storeID, identity);
+    this.tellChange();
     return identity;
   }
 
@@ -266,7 +260,7 @@ export class Keyring {
     if (key === undefined) return undefined;
     const stored = nextKeyOf(record);
     const next = stored && (await provenKey(this.#options, stored));
-    const { storage } = this.#options.store;
+    const { storage } = this.#options.keyStore;
     return { ...publicHalf(record), key, next, storage, isStored: true, madeBecause };
   }
 
@@ -276,14 +270,17 @@ export class Keyring {
     identity.next = undefined;
     identity.refusals = 0;
     identity.isAside = false;
-    if (!identity.isStored) return;
+    if (!identity.isStored) {
+      this.tellChange();
+      return;
+    }
     const winner = identity.key.publicKey;
     await this.#write((now) => {
       const writes = this.#pinWrites(now, identity, isAside, pins);
       const name = this.#nameOf(identity);
       const record = ownIdentityRecord(now.get(name));
       // The site's data was cleared under a living host: it goes on in memory, and says so.
-      if (!now.has(name)) this.#hasLostRecord(identity);
+      if (!now.has(name)) this.hasLostRecord(identity);
       if (record === undefined) return writes;
       const settled = settledRecord(record, winner, loser?.publicKey);
       const { sessionID } = identity;
@@ -310,10 +307,13 @@ export class Keyring {
     return [[name, { ...known, pins: [...pins], active }]];
   }
 
-  #hasLostRecord(identity: Identity): void {
+  /** The record is gone: the identity goes on in memory, and says so. */
+  hasLostRecord(identity: Identity): void {
     identity.storage = 'memory';
     identity.isStored = false;
-    this.#inMemory.set(identity.storeID, identity);
+    this.inMemory.set(identity.localID, identity);
+    if (!this.activeInMemory.has(identity.storeID)) this.activeInMemory.set(identity.storeID, identity);
+    this.tellChange();
   }
 
   async #setAside({ storeID, localID }: { storeID: string; localID: string }, reason: string): Promise<void> {
@@ -321,7 +321,7 @@ export class Keyring {
     await this.#write((now) => {
       const record = ownIdentityRecord(now.get(key));
       if (record === undefined) return [];
-      const setAside: SetAside = { atMs: this.#options.nowMs(), ...record.setAside, reason };
+      const setAside: SetAside = { atMs: this.#options.clock.nowMs(), ...record.setAside, reason };
       return [[key, { ...record, setAside }]];
     });
   }
@@ -330,9 +330,30 @@ export class Keyring {
     return identityKey(this.#options.address, storeID, localID);
   }
 
+  /** Returns all records under a prefix, mostly of the address. @throws when they cannot be read. */
+  records(prefix = this.#prefix): Promise<ReadonlyMap<string, unknown>> {
+    return this.#options.keyStore.read(prefix);
+  }
+
+  /** Something that no record knows has changed. */
+  tellChange(): void {
+    this.#options.changed?.();
+  }
+
+  /** Changes records, durably. @throws when that fails. */
+  async update(change: (now: ReadonlyMap<string, unknown>) => readonly Write[]): Promise<void> {
+    let isChanged = false;
+    await this.#options.keyStore.update(this.#prefix, (now) => {
+      const writes = change(now);
+      isChanged = writes.length > 0;
+      return writes;
+    });
+    if (isChanged) this.tellChange();
+  }
+
   async #write(change: (now: ReadonlyMap<string, unknown>) => Write[]): Promise<void> {
     try {
-      await this.#options.store.update(this.#prefix, change);
+      await this.update(change);
     } catch {
       // It stays as it was. The next host does the same with the same keys, and is told the same by the server.
     }
@@ -340,7 +361,7 @@ export class Keyring {
 
   async #read(): Promise<ReadonlyMap<string, unknown> | undefined> {
     try {
-      return await this.#options.store.read(this.#prefix);
+      return await this.records();
     } catch {
       // Unreadable is not empty: the caller sees the difference.
       return undefined;
@@ -355,8 +376,13 @@ function reasonOf(denial: DenialCode): NewReason {
 
 const NO_SERVER: ServerRecord = { version: RECORD_VERSION, pins: [], active: {} };
 
+function isNamed({ localID, profile, name }: Omit<Partial<Identity>, 'next'>, wanted: string): boolean {
+  return localID === wanted || profile?.account === wanted || name === wanted;
+}
+
 /**
- * Picks the identity in use: the one the server's record names, else the newest that is not set aside.
+ * Picks the identity in use: the one the server's record names. Where that record is lost, the newest that is not set
+ * aside; not where the one that it names is gone, because the others are other people's.
  *
  * @returns `newer` when a later version of the library wrote it.
  */
@@ -367,6 +393,7 @@ function pickActive(
 ): IdentityRecord | 'newer' | undefined {
   const server = parseServerRecord(records.get(serverKey(address)));
   if (server === 'newer') return 'newer';
+  const active = server?.active[storeID];
   let newest: IdentityRecord | undefined;
   const prefix = identityKey(address, storeID, '');
   for (const [key, value] of records) {
@@ -374,7 +401,8 @@ function pickActive(
     const record = parseIdentityRecord(value);
     if (record === 'newer') return 'newer';
     if (record === undefined || record.setAside !== undefined) continue;
-    if (record.localID === server?.active[storeID]) return record;
+    if (record.localID === active) return record;
+    if (active !== undefined) continue;
     if (newest === undefined || record.createdAtMs > newest.createdAtMs) newest = record;
   }
   return newest;
@@ -392,9 +420,9 @@ function settledRecord(record: IdentityRecord, winner: Bytes, loser: Bytes | und
 
 function publicHalf(
   record: IdentityRecord,
-): Pick<Identity, 'localID' | 'storeID' | 'sessionID' | 'profile' | 'refusals' | 'isAside'> {
-  const { localID, storeID, sessionID, profile = {} } = record;
-  return { localID, storeID, sessionID, profile, refusals: 0, isAside: false };
+): Omit<Identity, 'key' | 'next' | 'storage' | 'isStored' | 'madeBecause'> {
+  const { localID, storeID, sessionID, profile = {}, name, createdAtMs } = record;
+  return { localID, storeID, sessionID, profile, name, createdAtMs, refusals: 0, isAside: false };
 }
 
 function samePoint(a: Bytes, b: Bytes): boolean {

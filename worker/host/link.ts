@@ -150,7 +150,7 @@ export class Link {
       state.batcher.send(envelope);
     } catch (error) {
       if (isMisuse(error)) this.#options.dropped(envelope, error);
-      else this.#fail(reasonOf(error));
+      else this.#fail(error);
     }
   }
 
@@ -177,11 +177,6 @@ export class Link {
       this.#release();
     });
     this.#socket.onclose = stop;
-  }
-
-  /** Ends the link for a fault of the server's; `down` is called. */
-  fail(error: unknown): void {
-    this.#fail(reasonOf(error));
   }
 
   /** Ends the link at once, without waiting for the socket. `down` is not called. */
@@ -223,7 +218,7 @@ export class Link {
     const state = this.#state;
     if (state.name === 'active') state.reader.failLater(error);
     else if (state.name === 'verifying') state.closed = error;
-    else this.fail(error);
+    else this.#fail(error);
   }
 
   #received(data: unknown): void {
@@ -265,7 +260,7 @@ export class Link {
         this.#write(frame);
       },
       failed: (error) => {
-        this.#fail(reasonOf(error));
+        this.#fail(error);
       },
     });
     const batcher = new TickBatcher({
@@ -304,7 +299,7 @@ export class Link {
         if (last?.kind === 'bye') this.#end({ name: 'bye', bye: last });
       },
       failed: (error) => {
-        this.#fail(reasonOf(error));
+        this.#fail(error);
       },
     });
     const heartbeat = new Heartbeat({
@@ -352,18 +347,18 @@ export class Link {
     try {
       step();
     } catch (error) {
-      this.#fail(reasonOf(error));
+      this.#fail(error);
     }
   }
 
   #run(step: Promise<void>): void {
     step.catch((error: unknown) => {
-      this.#fail(reasonOf(error));
+      this.#fail(error);
     });
   }
 
-  #fail(reason: string): void {
-    this.#end({ name: 'failed', reason });
+  #fail(error: unknown): void {
+    this.#end({ name: 'failed', reason: reasonOf(error) });
   }
 
   #end(end: LinkEnd): void {

@@ -2,7 +2,7 @@ import type { Bytes, Crypto, Limits, PayloadCodec } from 'webgram';
 import type { KeyStore } from './key-store.ts';
 import type { KeyMaker } from './key-proof.ts';
 import type { HostInfo } from './port-protocol.ts';
-import type { QueueLimits, QueueModule } from './queue/durable-queue.ts';
+import type { QueueLimits } from './queue/durable-queue.ts';
 
 /** What a host uses of a WebSocket. The browser's and that of `ws` have it. */
 export interface Socket {
@@ -57,8 +57,6 @@ export interface HostPlatform {
   schedule: (flush: () => void) => void;
   /** How payloads are encoded, best first. Default: JSON, which is the smallest to carry along. */
   codecs?: readonly PayloadCodec[];
-  /** Loads what keeps durable messages, which few hosts need at once. Default: this host keeps none. */
-  loadQueue?: () => Promise<QueueModule>;
   /** How much it keeps. Default: 5,000 messages and 5 MiB at an address. */
   queueLimits?: QueueLimits;
   /** Default: those of the protocol. */

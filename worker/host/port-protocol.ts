@@ -3,9 +3,11 @@ import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
 /**
  * What tabs and their host say over a MessagePort. Tabs pass structured clones; only the host encodes.
  *
- * Version skew: both sides name their build; `PORT_PROTOCOL` changes when the other side would not understand.
+ * Version skew: both sides name their build; `PORT_PROTOCOL` grows when the other side would not understand. Then the
+ * newer page starts a host of its own, and the older one ends: `kind`, `incarnation` and `protocol` of a welcome and
+ * `kind`, `script` and `build` of a move stay as they are for ever.
  */
-export const PORT_PROTOCOL = 2;
+export const PORT_PROTOCOL = 3;
 
 /** How far the host has come with the link of the tab's identity. Final: `denied`. */
 export type LinkState =
@@ -16,6 +18,8 @@ export type LinkState =
 
 /** The public half of an identity, as tabs see it. */
 export interface IdentityInfo {
+  /** Names it in this browser, never at the server. */
+  id: string;
   sessionID: number;
   /** The user id that the session is bound to since the last login, and what to show of the user. */
   account?: string;
@@ -42,8 +46,23 @@ export interface QueueInfo {
   oldestMs: number | undefined;
 }
 
+/**
+ * What a page had not seen acknowledged when it went, or when its client ended: the numbers from `oldest` to before
+ * `next`, the counter of its last attach, and the session of its identity when it had one.
+ */
+export type Leaving = [
+  tabID: string,
+  counter: number,
+  oldest: number,
+  next: number,
+  sessionID?: number | null | undefined,
+];
+
 export type TabToHost =
-  /** First on every port. `lock` names a Web Lock that the tab holds as long as it lives. */
+  /**
+   * First on every port. `lock` names a Web Lock that the tab holds as long as it lives. Again, with the same lock, when
+   * the tab goes over to another identity: what came before belongs to the one that it had, and is finished there.
+   */
   | {
       kind: 'hello';
       protocol: number;
@@ -56,6 +75,10 @@ export type TabToHost =
       /** Passed to the server when a session is created. */
       fromClient: Record<string, unknown> | null;
       demands: Demands;
+      /** What the tab keeps to, whatever is active: an identity's id, user id or name. `null`: the one that is active. */
+      identity: string | null;
+      /** The identity that the tab's stream is of, as far as it knows. */
+      of: string | null;
     }
   /**
    * One envelope of the tab's stream, for the link of that number; 0 while the tab knows of none. The host
@@ -65,21 +88,26 @@ export type TabToHost =
   | { kind: 'up'; link: number; envelope: TabUp }
   /**
    * A call to the durable queue, which is answered. The numbers of a client's calls grow, and it repeats those that were
-   * not answered to every new host.
+   * not answered to every new host. `left` asks what the server has not received of what pages have left, one `Leaving`
+   * an argument: of each how many messages, or `null` when it is too early to tell.
    */
   | {
       kind: 'queue';
       call: number;
-      what: 'send' | 'list' | 'clear';
+      what: 'send' | 'list' | 'clear' | 'left';
       /** Of a message that is to be kept. */
       type: string;
       args: unknown[];
       bytes: number;
     }
+  /** A call to the wallet, which is answered; numbered and repeated as those to the queue. */
+  | { kind: 'wallet'; call: number; what: string; args: unknown[] }
   /** The application accepts the server's key that was refused last. */
   | { kind: 'accept-key' }
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
+  /** The tab keeps to another identity from now on: it is told to `switch`. */
+  | { kind: 'pin'; identity: string | null }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
   | { kind: 'close' }
   /** Asks for a sign of life. */
@@ -98,8 +126,14 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'down'; link: number; envelope: TabDown }
   /** `server-key-changed` and other news that is no state. */
   | { kind: 'notice'; code: string; message: string }
-  /** What is queued has changed; or the answer to that call. */
-  | { kind: 'queue'; info?: QueueInfo; call?: number; error?: WireError; value?: unknown }
+  /** What is queued has changed. */
+  | { kind: 'queue'; info: QueueInfo }
+  /** The answer to a call. */
+  | { kind: 'answer'; call: number; error?: WireError; value?: unknown }
+  /** The tab is to begin anew with another identity: with nothing that it has sent, and by another hello. Until then only answers follow. */
+  | { kind: 'switch'; to: IdentityInfo | null }
+  /** The identities of the address have changed, or what is known of them. */
+  | { kind: 'identities' }
   | { kind: 'pong' }
 );
 

@@ -20,23 +20,28 @@ export function parseTabMessage(data: unknown): TabToHost | undefined {
   }
 }
 
+type Hello = TabToHost & { kind: 'hello' };
+
+/** A call of a tab, which is answered. */
+export type Call = TabToHost & { kind: 'queue' | 'wallet' };
+
 function parse(data: Record<string, unknown>): TabToHost | undefined {
   switch (data['kind']) {
     case 'hello': {
-      const { protocol, build, lock, address, fresh, fromClient, demands } = data;
+      const hello = { identity: null, of: null, ...data } as Record<keyof Hello, unknown>;
+      const { protocol, build, lock, address, fresh, fromClient, demands, identity, of } = hello;
       const isHello =
         typeof protocol === 'number' &&
         isText(build) &&
         isText(lock) &&
         isText(address) &&
         typeof fresh === 'boolean' &&
-        (fromClient === null || isRecord(fromClient));
+        (fromClient === null || isRecord(fromClient)) &&
+        (identity === null || isText(identity)) &&
+        (of === null || isText(of));
       const normal = isHello ? normalAddress(address) : undefined;
-      if (!isHello || normal === undefined) return undefined;
-      return {
-        ...{ kind: 'hello', protocol, build, lock, address: normal, fresh, fromClient },
-        demands: parseDemands(demands),
-      };
+      if (normal === undefined) return undefined;
+      return { ...(hello as Hello), address: normal, demands: parseDemands(demands) };
     }
     case 'up': {
       const { link, envelope } = data;
@@ -44,8 +49,13 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       return { kind: 'up', link, envelope: parseTabUp(envelope) };
     }
     case 'queue':
-      // What is in it is looked at where it is kept.
-      return isCount(data['call']) ? (data as TabToHost & { kind: 'queue' }) : undefined;
+    case 'wallet':
+      // What is in it is looked at where it is done.
+      return isCount(data['call']) ? (data as Call) : undefined;
+    case 'pin': {
+      const { identity } = data;
+      return identity === null || isText(identity) ? { kind: 'pin', identity } : undefined;
+    }
     case 'wake':
     case 'accept-key':
     case 'close':

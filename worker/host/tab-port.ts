@@ -1,7 +1,7 @@
 import type { TabUp } from 'webgram';
 import type { HostToTab, TabToHost } from './port-protocol.ts';
 import type { StreamCopy } from './stream-copy.ts';
-import { parseTabMessage } from './tab-message.ts';
+import { parseTabMessage, type Call } from './tab-message.ts';
 
 /** What a host uses of a `MessagePort`. */
 export interface PortLike {
@@ -24,10 +24,11 @@ export interface TabPortOptions {
   incarnation: string;
   watchLock: (lock: string, gone: () => void) => () => void;
   after: (delayMs: number, callback: () => void) => () => void;
+  /** Again when the tab goes over to another identity. */
   hello: (hello: TabToHost & { kind: 'hello' }) => void;
   up: (link: number, up: TabUp) => void;
   wants: (what: 'wake' | 'accept-key') => void;
-  queue: (call: TabToHost & { kind: 'queue' }) => void;
+  call: (call: Call) => void;
   /** The tab has closed its client, or died. Messages that it posted before can still come in. */
   gone: () => void;
 }
@@ -40,10 +41,16 @@ export class TabPort {
   /** Its lock is free: nothing is posted any more, lest it wakes a page in the back-forward cache. */
   #isLeaving = false;
   #isGone = false;
+  /** It was told to switch: what the identity that it had still says is nothing to it. */
+  #isSwitching = false;
   /** Copy of the tab's stream, from its first attach on. */
   copy: StreamCopy | undefined;
   /** The session that it spoke with is not the identity's any more, and it has not been taken up in another yet. */
   hasLostSession = false;
+  /** What it keeps to, whatever identity is active. */
+  pin: string | null = null;
+  /** The identity that its stream is of, before there is a copy of that. */
+  of: string | undefined;
 
   constructor(options: TabPortOptions) {
     this.#options = options;
@@ -69,7 +76,9 @@ export class TabPort {
 
   /** @param message Everything in it is cloned. */
   post(message: Untagged<HostToTab>): void {
-    if (this.#isLeaving) return;
+    if (this.#isLeaving || (this.#isSwitching && message.kind !== 'answer' && message.kind !== 'pong'))
+      return;
+    this.#isSwitching ||= message.kind === 'switch';
     this.#options.port.postMessage({ incarnation: this.#options.incarnation, ...message });
   }
 
@@ -88,7 +97,7 @@ export class TabPort {
     }
     switch (message.kind) {
       case 'hello':
-        // One a port.
+        if (message.lock === this.#lock && !this.#isGone) this.#takeUp(message);
         break;
       case 'up':
         this.#options.up(message.link, message.envelope);
@@ -98,7 +107,12 @@ export class TabPort {
         if (!this.#isGone) this.#options.wants(message.kind);
         break;
       case 'queue':
-        if (!this.#isGone) this.#options.queue(message);
+      case 'wallet':
+        if (!this.#isGone) this.#options.call(message);
+        break;
+      case 'pin':
+        this.pin = message.identity;
+        this.post({ kind: 'switch', to: null });
         break;
       case 'close':
         this.#gone();
@@ -123,6 +137,13 @@ export class TabPort {
       cancelGrace();
       stopLock();
     };
+    this.#takeUp(hello);
+  }
+
+  #takeUp(hello: TabToHost & { kind: 'hello' }): void {
+    this.#isSwitching = false;
+    this.pin = hello.identity;
+    this.of = hello.of ?? undefined;
     this.#options.hello(hello);
   }
 

@@ -1,5 +1,7 @@
 import type { DownEnvelope, OutcomeReason, TabDown, TabUp, UpEnvelope } from 'webgram';
 import { Departures } from './departures.ts';
+import type { Identity } from './identity.ts';
+import type { IdentityInfo } from './port-protocol.ts';
 import { StreamCopy } from './stream-copy.ts';
 import { TabNumbers } from './tab-numbers.ts';
 import type { TabPort } from './tab-port.ts';
@@ -10,6 +12,9 @@ export interface TabLink {
   send(envelope: UpEnvelope): void;
 }
 
+/** What takes over the tabs of an identity. */
+export type IdentityTabs = Pick<Tabs, 'add' | 'adopt'>;
+
 /**
  * The tabs of one identity, and the departures of those that have gone: carries envelopes between them and the present
  * link, whose tab numbers it gives.
@@ -17,16 +22,23 @@ export interface TabLink {
 export class Tabs {
   readonly #tabs = new Set<TabPort>();
   /** The port over which a tab has attached last, by tabID. */
-  readonly #ownerOf = new Map<string, TabPort>();
-  readonly #departures: Departures;
+  readonly ownerOf = new Map<string, TabPort>();
+  readonly departures: Departures;
+  readonly #strayed: (copy: StreamCopy) => void;
   #numbers = new TabNumbers();
   #link: TabLink | undefined;
   /** Of the identity that the link proves. */
   #localID = '';
+  /** Those in whose place it came here: the server does not know them, or has ended them. */
+  readonly #replaced = new Set<string>();
 
-  /** @param departed Called when the departure of a tab is over. */
-  constructor(departed: () => void) {
-    this.#departures = new Departures(
+  /**
+   * @param departed Called when the departure of a tab is over.
+   * @param strayed Called when it is to be finished for another identity.
+   */
+  constructor(departed: () => void, strayed: (copy: StreamCopy) => void) {
+    this.#strayed = strayed;
+    this.departures = new Departures(
       (tabID, up) => {
         this.#link?.send({ ...up, tab: this.#numbers.give(tabID) });
       },
@@ -34,29 +46,66 @@ export class Tabs {
         this.#numbers.retire(tabID);
         departed();
       },
+      strayed,
     );
   }
 
   /** Nobody is here, and nobody's departure is under way. */
   get isEmpty(): boolean {
-    return this.#tabs.size === 0 && this.#departures.count === 0;
+    return this.#tabs.size === 0 && this.departures.count === 0;
   }
 
-  /** Copies of the streams of tabs that have gone, and of some that are about to. */
-  departed(going: readonly TabPort[]): StreamCopy[] {
-    const owners = going.filter((tab) => tab.copy !== undefined && this.#ownerOf.get(tab.copy.tabID) === tab);
-    const copies = owners.map(({ copy }) => copy).filter((copy) => copy !== undefined);
-    return [...this.#departures.copies, ...copies];
+  /** Whether the tab is here, or its departure is under way. */
+  speaksFor(tabID: string): boolean {
+    return this.ownerOf.has(tabID) || this.departures.has(tabID);
   }
 
   /** Finishes for a tab of a host before this one. */
   adopt(copy: StreamCopy): void {
-    if (!this.#ownerOf.has(copy.tabID)) this.#departures.add(copy);
+    if (!this.ownerOf.has(copy.tabID)) this.departures.add(copy);
   }
 
   add(tab: TabPort): void {
     this.#tabs.add(tab);
-    if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
+    this.#offer(tab);
+  }
+
+  /** Which identity it is. Tabs whose streams are of another one, which is used still, are told. */
+  identify(localID: string): void {
+    if (localID !== this.#localID) this.#replaced.add(this.#localID);
+    this.#replaced.delete(localID);
+    this.#localID = localID;
+    for (const tab of this.#tabs) this.sendElsewhere(tab);
+  }
+
+  /** Has a tab begin anew that does not know that another identity was made active. */
+  sendElsewhere(tab: TabPort): void {
+    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch', to: null });
+  }
+
+  /** Other tabs of the same identity take over whoever is here. */
+  moveTo(other: IdentityTabs): void {
+    for (const tab of this.#tabs) other.add(tab);
+    this.#tabs.clear();
+    for (const copy of this.departures.copies) other.adopt(copy);
+  }
+
+  /** Tabs that do not keep to an identity go over to the one that is active. @param to Which that is, if it is known. */
+  switchFollowers(to: IdentityInfo | null): void {
+    for (const tab of this.#tabs) if (tab.pin === null) tab.post({ kind: 'switch', to });
+  }
+
+  /** Tabs that keep to another identity than this one have to look for it. */
+  sendStrangers(isOwn: (name: string) => boolean): void {
+    for (const tab of this.#tabs) {
+      if (tab.pin !== null && !isOwn(tab.pin)) tab.post({ kind: 'switch', to: null });
+    }
+  }
+
+  /** Tabs that keep to this identity are told that it has ended, and close. */
+  denyPinned(reason: string): void {
+    const state = { name: 'denied', reason } as const;
+    for (const tab of this.#tabs) if (tab.pin !== null) tab.post({ kind: 'state', state, identity: null });
   }
 
   /**
@@ -68,7 +117,7 @@ export class Tabs {
       if (tab.isLeaving) continue;
       tab.close();
       this.#tabs.delete(tab);
-      if (tab.copy !== undefined) this.#ownerOf.delete(tab.copy.tabID);
+      if (tab.copy !== undefined) this.ownerOf.delete(tab.copy.tabID);
     }
   }
 
@@ -81,35 +130,46 @@ export class Tabs {
   replace(older: TabPort, newer: TabPort): void {
     this.#tabs.delete(older);
     newer.copy = older.copy;
-    if (newer.copy !== undefined) this.#ownerOf.set(newer.copy.tabID, newer);
+    if (newer.copy !== undefined) this.ownerOf.set(newer.copy.tabID, newer);
   }
 
   /** The tab has gone: what it had handed over is finished for it. */
   depart(tab: TabPort): void {
     this.#tabs.delete(tab);
     const { copy } = tab;
-    if (copy === undefined || this.#ownerOf.get(copy.tabID) !== tab) return;
-    this.#ownerOf.delete(copy.tabID);
+    if (copy === undefined || this.ownerOf.get(copy.tabID) !== tab) return;
+    this.ownerOf.delete(copy.tabID);
     if (copy.refusal === 'forgotten') this.#numbers.retire(copy.tabID);
-    else this.#departures.add(copy);
+    else if (copy.isOfAnother(this.#localID) && !this.#replaced.has(copy.localID!)) this.#strayed(copy);
+    else this.departures.add(copy);
   }
 
   tell(message: Parameters<TabPort['post']>[0]): void {
     for (const tab of this.#tabs) tab.post(message);
   }
 
-  /** A new link can take envelopes. @param localID The identity that it proves. */
-  linked(link: TabLink, localID: string): void {
+  /** A new link can take envelopes, and proves this identity. */
+  linked(link: TabLink, { localID }: Identity): void {
     this.#link = link;
-    this.#localID = localID;
+    this.identify(localID);
     this.#numbers = new TabNumbers();
-    this.tell({ kind: 'link', link: link.number });
-    this.#departures.linked(localID);
+    for (const tab of this.#tabs) this.#offer(tab);
+    this.departures.linked(localID);
+  }
+
+  /** Whether a stream is of an identity that is used still, and not here. */
+  #isElsewhere(of: string | undefined): boolean {
+    return of !== undefined && this.#localID !== '' && of !== this.#localID && !this.#replaced.has(of);
+  }
+
+  /** Offers the present link to a tab. */
+  #offer(tab: TabPort): void {
+    if (this.#link !== undefined) tab.post({ kind: 'link', link: this.#link.number });
   }
 
   unlinked(): void {
     this.#link = undefined;
-    this.#departures.unlinked();
+    this.departures.unlinked();
   }
 
   /**
@@ -127,7 +187,7 @@ export class Tabs {
   /** Takes what a tab sends, for the link that it knows of. */
   up(tab: TabPort, linkNumber: number, up: TabUp): void {
     if (!this.#tabs.has(tab)) {
-      if (tab.copy !== undefined) this.#departures.addLate(tab.copy.tabID, up);
+      if (tab.copy !== undefined) this.departures.addLate(tab.copy.tabID, up);
       return;
     }
     if (up.kind === 'attach') this.#attach(tab, up);
@@ -136,9 +196,10 @@ export class Tabs {
     const { copy } = tab;
     // What was meant for another link comes again behind the attach to this one.
     if (copy === undefined || linkNumber !== this.#link?.number) return;
-    if (this.#ownerOf.get(copy.tabID) !== tab) return;
+    if (this.ownerOf.get(copy.tabID) !== tab) return;
     if (copy.isOfAnother(this.#localID)) {
-      if (up.kind === 'attach') this.#forget(tab, copy);
+      // Otherwise it is on its way to that identity.
+      if (up.kind === 'attach' && !this.#isElsewhere(copy.localID)) this.#forget(tab, copy);
       return;
     }
     const number = up.kind === 'attach' ? this.#numbers.give(copy.tabID) : this.#numbers.numberOf(copy.tabID);
@@ -160,11 +221,11 @@ export class Tabs {
     const tabID = this.#numbers.tabOf(number);
     if (tabID === undefined || this.#link === undefined) return;
     const down = rest as TabDown;
-    if (this.#departures.has(tabID)) {
-      this.#departures.receive(tabID, down);
+    if (this.departures.has(tabID)) {
+      this.departures.receive(tabID, down);
       return;
     }
-    const tab = this.#ownerOf.get(tabID);
+    const tab = this.ownerOf.get(tabID);
     if (tab?.copy === undefined) return;
     tab.copy.receive(down);
     if (down.kind === 'attached' && typeof down.outcome === 'object') {
@@ -185,7 +246,7 @@ export class Tabs {
   /** An envelope could not be sent: what follows it in the tab's stream waits for it. */
   dropped(number: number, code: string, message: string): void {
     const tabID = this.#numbers.tabOf(number);
-    if (tabID !== undefined) this.#ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
+    if (tabID !== undefined) this.ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
   }
 
   /**
@@ -203,17 +264,19 @@ export class Tabs {
 
   #attach(tab: TabPort, attach: TabUp & { kind: 'attach' }): void {
     const { copy } = tab;
-    this.#departures.cancel(attach.tabID);
-    this.#ownerOf.set(attach.tabID, tab);
+    this.departures.cancel(attach.tabID);
+    this.ownerOf.set(attach.tabID, tab);
     if (copy?.tabID === attach.tabID) {
       copy.attachAgain(attach);
       return;
     }
     if (copy !== undefined) {
       // The server had forgotten the tab's stream, and it began anew under another name.
-      this.#ownerOf.delete(copy.tabID);
+      this.ownerOf.delete(copy.tabID);
       this.#numbers.retire(copy.tabID);
     }
     tab.copy = new StreamCopy(attach, tab.lock!);
+    tab.copy.localID = tab.of;
+    tab.of = undefined;
   }
 }

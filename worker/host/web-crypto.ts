@@ -12,11 +12,6 @@ const HMAC = { name: 'HMAC', hash: 'SHA-256' } as const;
 export const webCrypto: Crypto = {
   randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
   sha256: async (data) => new Uint8Array(await crypto.subtle.digest('SHA-256', data)),
-  async hkdf(ikm, salt, info, length) {
-    const key = await crypto.subtle.importKey('raw', ikm, 'HKDF', false, ['deriveBits']);
-    const parameters = { name: 'HKDF', hash: 'SHA-256', salt, info };
-    return new Uint8Array(await crypto.subtle.deriveBits(parameters, key, length * 8));
-  },
   async macKey(bytes): Promise<MacKey> {
     const key = await crypto.subtle.importKey('raw', bytes, HMAC, false, ['sign']);
     return { mac: async (data) => new Uint8Array(await crypto.subtle.sign('HMAC', key, data)) };

@@ -5,7 +5,7 @@ import { StorageLock } from '../host/storage-lock.ts';
 import type { HostAddress } from '../host/port-protocol.ts';
 import { hold } from '../host/web-locks.ts';
 import { webPlatform } from '../host/web-platform.ts';
-import { loadQueue } from './load-queue.ts';
+import { loadLater } from './load-later.ts';
 
 declare const self: SharedWorkerGlobalScope;
 
@@ -17,7 +17,7 @@ const ready = canKeepKeys({ ...platform, store }).then(async (canServe) => {
   return canServe;
 });
 const isAlone = (): Promise<boolean> => lock.isAlone();
-const hub = new Hub({ ...platform, keyStore: store, isAlone, loadQueue }, ready);
+const hub = new Hub({ ...platform, keyStore: store, isAlone, loadLater }, ready);
 const own = { script: self.location.href, build: self.name, why: 'SharedWorker' };
 const lock = new StorageLock(hub.incarnation, own, (to) => {
   // A tab that only knows this script starts it anew.

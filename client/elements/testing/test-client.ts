@@ -16,14 +16,32 @@ export class TestClient implements ElementClient {
   proof: unknown;
   state: ClientState = { name: 'active' };
   readonly #listeners = new Set<(state: ClientState) => unknown>();
+  readonly #switchListeners = new Set<() => unknown>();
 
   get listeners(): number {
-    return this.#listeners.size;
+    return this.#listeners.size + this.#switchListeners.size;
   }
 
-  on(_event: '$state', listener: (state: ClientState) => unknown): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  readonly pinned: string | undefined = undefined;
+
+  pin(): void {
+    throw new TypeError('a test gives `identities`');
+  }
+
+  on(event: '$identities' | '$switched', listener: () => unknown): () => void;
+  on(event: '$state', listener: (state: ClientState) => unknown): () => void;
+  on(event: string, listener: (...args: never[]) => unknown): () => void {
+    if (event === '$identities') return () => undefined;
+    const listeners: Set<typeof listener> = event === '$state' ? this.#listeners : this.#switchListeners;
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  /** Goes over to an identity with these devices, and is not in session yet. */
+  switch(sessions: DeviceSession[]): void {
+    this.sessions = sessions;
+    this.become({ name: 'connecting', attempt: 0 });
+    for (const listener of this.#switchListeners) listener();
   }
 
   become(state: ClientState): void {

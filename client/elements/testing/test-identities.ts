@@ -1,12 +1,12 @@
 import { WebgramError } from 'webgram';
-import type { Identities, IdentityEntry } from '../../identities-types.ts';
+import type { IdentitiesOf, IdentityEntry } from '../../identities.ts';
 import { Gate } from './gate.ts';
 
 /** What a test says of an identity; the rest is as usual. */
 export type Given = Partial<IdentityEntry> & { id: string };
 
 /** A wallet in memory, for one tab. Calls wait while `gate` is closed. */
-export class TestIdentities implements Identities {
+export class TestIdentities implements IdentitiesOf {
   /** What was called, with its arguments, but for the lists. */
   readonly calls: unknown[][] = [];
   /** What the next call rejects with. */

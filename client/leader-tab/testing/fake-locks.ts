@@ -13,7 +13,17 @@ export class FakeLocks {
   #queue: Request[] = [];
 
   isHeld(name: string): boolean {
-    return [...this.#held].some((one) => one.name === name);
+    return this.names.includes(name);
+  }
+
+  /** Of all that are held, in the order in which they were had. */
+  get names(): string[] {
+    return [...this.#held].map(({ name }) => name);
+  }
+
+  /** As `LockManager.query`, but for who waits. */
+  query(): Promise<{ held: { name: string }[] }> {
+    return Promise.resolve({ held: this.names.map((name) => ({ name })) });
   }
 
   /** As `LockManager.request` with all three arguments. */

@@ -1,7 +1,7 @@
 import { WebSocket } from 'ws';
 import { Client, type ClientOptions } from '../../../client/client.ts';
 import type { TabEnvironment } from '../../../client/environment.ts';
-import type { Hub } from '../../../worker/host/hub.ts';
+import type { EndableHub } from '../../../worker/host/endable-hub.ts';
 import {
   addressPrefix,
   parseIdentityRecord,
@@ -9,7 +9,8 @@ import {
 } from '../../../worker/host/identity-records.ts';
 import { createInProcessHost } from '../../../worker/host/in-process.ts';
 import { MemoryKeyStore, type KeyStore } from '../../../worker/host/key-store.ts';
-import type { HostPlatform, Socket } from '../../../worker/host/platform.ts';
+import type { HubPlatform } from '../../../worker/host/hub.ts';
+import type { Socket } from '../../../worker/host/platform.ts';
 import type { HostToTab } from '../../../worker/host/port-protocol.ts';
 import { ManualLocks } from '../../../worker/host/testing/manual-locks.ts';
 import { webCrypto } from '../../../worker/host/web-crypto.ts';
@@ -21,7 +22,7 @@ export interface Around {
   keyStore: KeyStore;
   /** Wraps a socket that was just made. */
   socket: (socket: Socket) => Socket;
-  platform: Partial<HostPlatform>;
+  platform: Partial<HubPlatform>;
 }
 
 /** A browser profile in this process: real hosts and clients, sockets of `ws`, and a disk that outlives them. */
@@ -31,7 +32,7 @@ export class NodeBrowser {
   readonly locks = new ManualLocks();
   readonly clients: Client[] = [];
   readonly sockets = new Set<WebSocket>();
-  #host: { hub: Hub; connect: () => MessagePort } | undefined;
+  #host: { hub: EndableHub; connect: () => MessagePort } | undefined;
 
   /** @param disk That of another browser for a copied profile. */
   constructor(address: string, disk = new MemoryKeyStore('persistent')) {
@@ -39,13 +40,13 @@ export class NodeBrowser {
     this.disk = disk;
   }
 
-  get hub(): Hub {
+  get hub(): EndableHub {
     if (this.#host === undefined) throw new TypeError('start first');
     return this.#host.hub;
   }
 
   /** Starts a host. Clients that are made from now on are served by it. */
-  start({ keyStore = this.disk, socket = (made) => made, platform = {} }: Partial<Around> = {}): Hub {
+  start({ keyStore = this.disk, socket = (made) => made, platform = {} }: Partial<Around> = {}): EndableHub {
     const host = createInProcessHost({
       build: 'test',
       origin: '',

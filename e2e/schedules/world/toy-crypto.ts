@@ -66,7 +66,6 @@ export function toyCrypto(actor: Actor): Crypto {
     ...nodeCrypto,
     randomBytes: (length) => randomBytes(actor, length),
     sha256: (data) => hash(HASH_BYTES, data),
-    hkdf: (ikm, salt, info, length) => hash(length, ikm, salt, info),
     macKey: (key) => ({ mac: (data) => hash(HASH_BYTES, key, data) }),
     generateEphemeral: (): EphemeralKey => {
       const publicKey = point(actor);

@@ -15,6 +15,16 @@ export function startLogIn(): void {
   });
 }
 
+export function focusLogIn(): void {
+  name.focus();
+}
+
+/** What was typed is for nobody else. */
+export function forgetLogIn(): void {
+  form.reset();
+  write(element('log-in-problem'), '');
+}
+
 /** The server tells every tab of the browser who is there from now on, this one too. */
 async function enter(how: 'log-in' | 'sign-up'): Promise<void> {
   if (form.ariaBusy === 'true') return;

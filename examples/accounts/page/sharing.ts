@@ -11,9 +11,12 @@ element('sharing-form').addEventListener('submit', (event) => {
   void change('share-note', name.value);
 });
 
-export function openSharing(): void {
+dialog.addEventListener('close', () => {
   write(element('sharing-problem'), '');
   name.value = '';
+});
+
+export function openSharing(): void {
   dialog.showModal();
 }
 

@@ -3,6 +3,9 @@ import type { Identity } from '../identity.ts';
 import type { KeyStore } from '../key-store.ts';
 import type { HostToTab, TabToHost } from '../port-protocol.ts';
 
+/** Numbers from here on are those of streams that the queue asks about, among the tabs of a link. */
+export const FIRST_INQUIRY = 1_000_000_000;
+
 /** How much is kept at one address. */
 export interface QueueLimits {
   /** Messages. Default 5,000. */
@@ -13,13 +16,14 @@ export interface QueueLimits {
 
 export type QueueCall = TabToHost & { kind: 'queue' };
 export type QueueWord = Omit<HostToTab & { kind: 'queue' }, 'incarnation'>;
+export type QueueAnswer = Omit<HostToTab & { kind: 'answer' }, 'incarnation'>;
 export type QueueNotice = Omit<HostToTab & { kind: 'notice' }, 'incarnation'>;
 
 /** The tab that calls, as far as the queue needs it. */
 export interface CallingTab {
   /** Names the client, over hosts and ports. */
   readonly lock: string | undefined;
-  post(message: QueueWord): void;
+  post(message: QueueWord | QueueAnswer): void;
 }
 
 export interface QueueOptions {
@@ -31,6 +35,12 @@ export interface QueueOptions {
     clock: { nowMs(): number };
     queueLimits?: QueueLimits;
   };
+  /** `localID` of the identity, once it is known. */
+  owner: () => string | undefined;
+  /** Whether what was sent before there was an identity is meant for this one. */
+  isActive: () => boolean;
+  /** Whether the host still speaks for that tab. */
+  isHere: (tabID: string) => boolean;
   /** Tells all tabs. */
   tell: (message: QueueWord | QueueNotice) => void;
 }
@@ -47,10 +57,12 @@ export interface DurableQueue {
   /** Does what a tab wants, in its turn, and answers. */
   call(tab: CallingTab, call: QueueCall): void;
   /** A link of that identity is up. */
-  linked(link: QueueLink, identity: Pick<Identity, 'localID' | 'isStored'>): Promise<void>;
+  linked(link: QueueLink, identity: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>): Promise<void>;
   unlinked(): void;
-  /** Takes what the server says to tab 0. */
-  receive(down: DownEnvelope): void;
+  /** Resolves when nothing is queued for the identity of the present link. */
+  drained(): Promise<void>;
+  /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */
+  receive(down: Extract<DownEnvelope, { tab: number }>): void;
   /** No frame of the link can hold that message: nothing behind it would ever arrive. */
   dropped(envelope: UpEnvelope, error: WireError): Promise<void>;
 }

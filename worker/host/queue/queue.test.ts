@@ -24,7 +24,7 @@ class QueueServer {
   link(host: Queue, lives: () => boolean = () => true): QueueLink {
     let tabID = '';
     let counter = 0;
-    const say = (down: DownEnvelope): void => {
+    const say = (down: Extract<DownEnvelope, { tab: number }>): void => {
       queueMicrotask(() => {
         if (lives()) host.receive(down);
       });
@@ -54,7 +54,7 @@ class QueueServer {
     };
   }
 
-  #acknowledge(ack: number, say: (down: DownEnvelope) => void): void {
+  #acknowledge(ack: number, say: (down: DownEnvelope & { kind: 'ack'; tab: number }) => void): void {
     say({ kind: 'ack', tab: 0, ack, com: null, timeMs: 1 });
   }
 }
@@ -180,12 +180,15 @@ function host(keyStore: KeyStore = store, queueLimits?: QueueLimits): Queue {
       clock: { nowMs: () => 1_700_000_000_000 },
       ...(queueLimits === undefined ? {} : { queueLimits }),
     },
+    owner: () => undefined,
+    isActive: () => true,
+    isHere: () => false,
     tell: (message) => told.push(message.kind === 'notice' ? message.code : message.info),
   });
 }
 
 const link = (queue: Queue, localID = ALICE, isStored = true): Promise<void> =>
-  queue.linked(server.link(queue), { localID, isStored });
+  queue.linked(server.link(queue), { localID, isStored, sessionID: 1 });
 const answered = (tab: Tab): Promise<void> => until(() => tab.isAnswered, 'the answer');
 async function emptied(): Promise<void> {
   let left: unknown[] = ['unknown'];
@@ -286,7 +289,7 @@ async function liveAndDie(limit: number): Promise<number> {
   tabs[0].call(queueOf(0), 'send', 'a1');
   await steps();
   tabs[1].call(queueOf(1), 'send', 'b1');
-  void first.linked(server.link(first, life.step), { localID: ALICE, isStored: true });
+  void first.linked(server.link(first, life.step), { localID: ALICE, isStored: true, sessionID: 1 });
   tabs[0].call(queueOf(0), 'send', 'a2');
   await steps();
   tabs[1].call(queueOf(1), 'send', 'b2');
@@ -605,7 +608,7 @@ test('a message that no frame can hold is told and deleted, and the others arriv
   };
   for (const x of [1, 'huge', 3, 4]) tab.call(queue, 'send', x);
   await answered(tab);
-  await queue.linked(narrow, { localID: ALICE, isStored: true });
+  await queue.linked(narrow, { localID: ALICE, isStored: true, sessionID: 1 });
   await emptied();
   expect(told).toContain('WEBGRAM_MESSAGE_TOO_LARGE');
   expect(server.handled).toEqual([1, 3, 4]);

@@ -18,6 +18,7 @@ import {
   type QueuedMessage,
   type QueueHead,
 } from './queue-records.ts';
+import { Inquiries } from './inquiries.ts';
 import { QueueStore, type Books } from './queue-store.ts';
 
 const DEFAULT_LIMITS: QueueLimits = { maxCount: 5_000, maxBytes: 5 * 1_048_576 };
@@ -41,6 +42,7 @@ export class Queue implements DurableQueue {
   readonly #limits: QueueLimits;
   readonly #books: QueueStore;
   readonly #calls: { tab: CallingTab; call: QueueCall }[] = [];
+  readonly #inquiries: Inquiries;
   #isWorking = false;
   /** The identity of the last link. */
   #localID: string | undefined;
@@ -54,11 +56,14 @@ export class Queue implements DurableQueue {
   /** Everything through this number is handled. */
   #acknowledged = 0;
   #isFreeing = false;
+  /** Waits until nothing is queued. */
+  readonly #drains: (() => void)[] = [];
 
   constructor(options: QueueOptions) {
     this.#options = options;
     const { platform, address } = options;
     this.#limits = platform.queueLimits ?? DEFAULT_LIMITS;
+    this.#inquiries = new Inquiries(options.isHere);
     this.#books = new QueueStore(platform.keyStore, address);
   }
 
@@ -69,6 +74,10 @@ export class Queue implements DurableQueue {
 
   /** Does what a tab wants, in its turn, and answers. */
   call(tab: CallingTab, call: QueueCall): void {
+    if (call.what === 'left') {
+      this.#inquiries.ask(tab, call);
+      return;
+    }
     this.#calls.push({ tab, call });
     if (!this.#isWorking) void this.#work();
   }
@@ -76,8 +85,9 @@ export class Queue implements DurableQueue {
   /** A link of that identity is up. */
   async linked(
     link: QueueLink,
-    { localID, isStored }: Pick<Identity, 'localID' | 'isStored'>,
+    { localID, isStored, sessionID }: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>,
   ): Promise<void> {
+    this.#inquiries.linked(link, sessionID);
     if (localID !== this.#localID) this.#acknowledged = 0;
     this.#link = link;
     this.#localID = localID;
@@ -91,7 +101,9 @@ export class Queue implements DurableQueue {
         const { messages, head } = books;
         const orphans = messages.filter((message) => message.localID !== null && !living(message.localID));
         lost = orphans.length;
-        const unbound = messages.filter((message) => isUnbound(message, localID));
+        const isUnbound = ({ localID: of, seq }: QueuedMessage): boolean =>
+          of === null ? this.#options.isActive() : of === localID && seq === 0;
+        const unbound = messages.filter(isUnbound);
         if (orphans.length + unbound.length === 0) return undefined;
         const streams = Object.fromEntries(Object.entries(head.streams).filter(([id]) => living(id)));
         const stream = { ...(streams[localID] ?? this.#newStream()) };
@@ -108,11 +120,25 @@ export class Queue implements DurableQueue {
 
   unlinked(): void {
     this.#link = undefined;
+    this.#inquiries.unlinked();
   }
 
-  /** Takes what the server says to tab 0. */
-  receive(down: DownEnvelope): void {
-    if (down.kind === 'attached') void this.#attached(down.received);
+  /** Resolves when nothing is queued for the identity of the present link. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drains.push(resolve);
+      this.#tellDrained();
+    });
+  }
+
+  #tellDrained(): void {
+    if (this.#due.length === 0) for (const drained of this.#drains.splice(0)) drained();
+  }
+
+  /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */
+  receive(down: Extract<DownEnvelope, { tab: number }>): void {
+    if (down.tab !== TAB) this.#inquiries.receive(down);
+    else if (down.kind === 'attached') void this.#attached(down.received);
     else if (down.kind === 'ack') void this.#free(down.ack);
   }
 
@@ -155,10 +181,10 @@ export class Queue implements DurableQueue {
         return what === 'clear' && own.length > 0 ? { drop: own } : undefined;
       });
       const list = own.map(({ type, bytes, storedMs }) => ({ type, bytes, storedMs }));
-      tab.post({ kind: 'queue', call, value: what === 'clear' ? own.length : list });
+      tab.post({ kind: 'answer', call, value: what === 'clear' ? own.length : list });
       this.#tell();
     } catch (error) {
-      tab.post({ kind: 'queue', call, error: wireErrorOf(error) });
+      tab.post({ kind: 'answer', call, error: wireErrorOf(error) });
     }
   }
 
@@ -176,7 +202,7 @@ export class Queue implements DurableQueue {
     }
     for (const [i, { tab, call }] of sends.entries()) {
       const error = errors[i];
-      tab.post({ kind: 'queue', call: call.call, ...(error === undefined ? {} : { error }) });
+      tab.post({ kind: 'answer', call: call.call, ...(error === undefined ? {} : { error }) });
     }
     this.#pump();
     this.#tell();
@@ -233,21 +259,23 @@ export class Queue implements DurableQueue {
   }
 
   /**
-   * Finds the identity whose messages these are: that of the last link; before there was one, the only one that this
-   * browser has at the address.
+   * Finds the identity whose messages these are: that of the link; before it is known, the one that this browser uses at
+   * the address, if it has but one store there.
    *
    * @throws {WebgramError} when nothing that is written would outlive this host.
    */
   async #owner(): Promise<string | undefined> {
-    const { platform, address } = this.#options;
+    const { platform, address, owner, isActive } = this.#options;
     if (this.#isInMemory || platform.keyStore.storage === 'memory') {
       throw new WebgramError('WEBGRAM_STORAGE_FAILED', 'this browser keeps no identity');
     }
-    if (this.#localID !== undefined) return this.#localID;
+    const known = this.#localID ?? owner();
+    if (known !== undefined) return known;
+    if (!isActive()) throw new WebgramError('WEBGRAM_STORAGE_FAILED', 'no such identity');
     const server = parseServerRecord((await this.#identities()).get(serverKey(address)));
     if (server === undefined || server === 'newer') return undefined;
     const active = Object.values(server.active);
-    return active.length === 1 ? active[0] : undefined;
+    return active.length === 1 && active[0] !== '' ? active[0] : undefined;
   }
 
   async #identities(): Promise<ReadonlyMap<string, unknown>> {
@@ -370,8 +398,9 @@ export class Queue implements DurableQueue {
   // ---- what tabs are told
 
   get #info(): QueueInfo {
+    const known = this.#localID ?? this.#options.owner();
     const own = this.#books.books.messages.filter(
-      ({ localID }) => localID === null || this.#localID === undefined || localID === this.#localID,
+      ({ localID }) => localID === null || known === undefined || localID === known,
     );
     return {
       count: own.length,
@@ -382,12 +411,8 @@ export class Queue implements DurableQueue {
 
   #tell(): void {
     this.#options.tell({ kind: 'queue', info: this.#info });
+    this.#tellDrained();
   }
-}
-
-/** Whether a message still has to get its number in the stream of that identity. */
-function isUnbound({ localID, seq }: QueuedMessage, present: string): boolean {
-  return localID === null || (localID === present && seq === 0);
 }
 
 function withCall(known: KeptCalls = { last: 0, missing: [] }, call: number): KeptCalls {

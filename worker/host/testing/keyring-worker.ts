@@ -5,6 +5,7 @@ import { canKeepKeys } from '../key-proof.ts';
 import { Keyring } from '../keyring.ts';
 import { webCrypto } from '../web-crypto.ts';
 import { webKeys } from '../web-keys.ts';
+import { systemClock } from '../web-platform.ts';
 import { answerCalls } from './worker-calls.ts';
 
 declare const self: SharedWorkerGlobalScope;
@@ -19,15 +20,21 @@ let identity: Identity;
 const calls = {
   open(database: string, limitMs?: number): void {
     store = new IdbKeyStore(database, limitMs);
-    keyring = new Keyring({ address: ADDRESS, store, keys: webKeys, crypto: webCrypto, nowMs: Date.now });
+    keyring = new Keyring({
+      address: ADDRESS,
+      keyStore: store,
+      keys: webKeys,
+      crypto: webCrypto,
+      clock: systemClock,
+    });
   },
   async identity(): Promise<unknown> {
     identity = await keyring.identity(STORE_ID);
     const { key, next: _next, ...rest } = identity;
     return { ...rest, publicKey: toBase64url(key.publicKey) };
   },
-  async confirm(sessionID: number): Promise<void> {
-    await keyring.confirm(identity, identity.key, sessionID, [identity.key.publicKey]);
+  async confirmed(sessionID: number): Promise<void> {
+    await keyring.confirmed(identity, identity.key, sessionID, [identity.key.publicKey]);
   },
   async signs(): Promise<boolean> {
     const data = webCrypto.randomBytes(40);

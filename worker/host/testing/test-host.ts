@@ -1,5 +1,5 @@
 import type { TabDown, TabUp } from 'webgram';
-import { Hub } from '../hub.ts';
+import { EndableHub } from '../endable-hub.ts';
 import { MemoryKeyStore } from '../key-store.ts';
 import type { KeyStore } from '../key-store.ts';
 import type { HostPlatform } from '../platform.ts';
@@ -19,7 +19,7 @@ export const ADDRESS = 'wss://server.example/';
 export class TestHost {
   readonly clock = new ManualClock();
   readonly locks: ManualLocks;
-  readonly hub: Hub;
+  readonly hub: EndableHub;
   readonly keyStore: KeyStore;
   server: FakeServer;
   /** What `Math.random` gives. */
@@ -35,7 +35,7 @@ export class TestHost {
     this.server = server;
     this.keyStore = keyStore;
     this.locks = locks;
-    this.hub = new Hub(this.platform);
+    this.hub = new EndableHub(this.platform);
   }
 
   get platform(): HostPlatform {
@@ -65,6 +65,13 @@ export class TestHost {
   }
 }
 
+/** What a tab is played against. */
+interface TestPlace {
+  readonly hub: Pick<EndableHub, 'connect'>;
+  readonly locks: Pick<ManualLocks, 'release'>;
+  readonly clock: Pick<ManualClock, 'advance'>;
+}
+
 type FromHost<K extends HostToTab['kind']> = HostToTab & { kind: K };
 
 /** The page's end of a port, played by a test. */
@@ -72,12 +79,12 @@ export class TestTab {
   readonly messages: HostToTab[] = [];
   readonly tabID: string;
   readonly lock: string;
-  readonly #host: TestHost;
+  readonly #host: TestPlace;
   readonly #port: PortLike;
   #counter = 0;
 
   /** @param name Web Lock of the tab. */
-  constructor(host: TestHost, name: string) {
+  constructor(host: TestPlace, name: string) {
     this.#host = host;
     this.lock = name;
     this.tabID = tabIDOf(name);
