@@ -2,15 +2,7 @@ import type { BrowserContext, Page } from '@playwright/test';
 import type { Switched } from 'webgram-sessions';
 import type { IdentitiesOf, IdentityEntry } from 'webgram-sessions/identities';
 import { killWorker } from '../kit/chromium.ts';
-import {
-  askEach,
-  dataOf,
-  sessionIDOf,
-  stateOf,
-  statsOf,
-  waitForSession,
-  waitForState,
-} from '../kit/page.ts';
+import { askEach, dataOf, sessionIDOf, stateOf, statsOf, waitForSession, waitForState } from '../kit/page.ts';
 import { randomFor } from '../kit/random.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 import type { TestServer } from '../kit/test-server.ts';
