@@ -1,4 +1,5 @@
 import type { BrowserContext, Page } from '@playwright/test';
+import { PORT_PROTOCOL } from '../../worker/host/port-protocol.ts';
 import { stateOf, statsOf, waitForSession } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 
@@ -76,7 +77,7 @@ function refusingWorker(): string {
     port.onmessage = ({ data }) => {
       if (data.kind === 'hello') say({ kind: 'moved', script: '', build: '', why: 'the worker cannot keep a key here' })
     }
-    say({ kind: 'welcome', protocol: 1, build: self.name, host: { kind: 'shared-worker' } })
+    say({ kind: 'welcome', protocol: ${PORT_PROTOCOL}, build: self.name, host: { kind: 'shared-worker' } })
   }`;
 }
 
