@@ -425,12 +425,14 @@ test.describe('the host dies', () => {
         await dieBehindSwitch(server, others, alice, 'alice', () => leader.close({ runBeforeUnload: true }));
       } else {
         const left = leader.waitForURL('about:blank');
-        await leader.evaluate(async (alice) => {
+        const switched = leader.evaluate(async (alice) => {
           const address: string = '/.well-known/webgram/identities.js';
           const { Identities } = (await import(address)) as typeof import('webgram-sessions/identities');
           void new Identities(webgram.client!).switchTo(alice).catch(() => undefined);
           location.href = 'about:blank';
         }, alice);
+        // The page may go before it can say that it is done.
+        await switched.catch(() => undefined);
         await left;
         // Whether it has come that far nobody knows; all are of one mind.
         const active = (await list(others[0]!)).find(({ isActive }) => isActive)!;

@@ -77,6 +77,8 @@ async function signOut(page: Page, name: string): Promise<void> {
 
 /** Logs in with one more account, beside those that are logged in. */
 async function addAccount(page: Page, how: 'Log in' | 'Sign up', from: string, name: string): Promise<void> {
+  // Firefox gives the focus to the tab in front alone.
+  await page.bringToFront();
   await accountOf(page, from).click();
   await page.getByRole('button', { name: 'Add account' }).click();
   await expect(page.getByLabel('Name', { exact: true })).toBeFocused();
