@@ -315,6 +315,8 @@ test('the elements have what they need: the list of devices comes, and the panel
   wire,
 }) => {
   const tab = await openTab(webkit, wire.url);
+  // Who is not signed in has no menu.
+  await ask(tab, 'login', 'alice');
   await tab.evaluate(() => {
     for (const name of ['accounts', 'devices']) {
       const script = document.createElement('script');
