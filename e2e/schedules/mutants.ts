@@ -325,8 +325,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tab: hands over only when there is a link',
     changes: [
       {
-        from: "post: (link, envelope) => this.#host?.post({ kind: 'up', link, envelope }),",
-        to: "post: (link, envelope) => link > 0 && this.#host?.post({ kind: 'up', link, envelope }),",
+        from: "if (stream === this.#stream) this.#host?.post({ kind: 'up', link, envelope });",
+        to: "if (stream === this.#stream && link > 0) this.#host?.post({ kind: 'up', link, envelope });",
       },
     ],
   },
@@ -334,7 +334,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tab: does not offer again what is not acknowledged',
     changes: [
       {
-        from: 'for (const { message } of kept) this.#listener.post(link, { ...message, ack: this.#received });',
+        from: 'for (const { message } of kept) this.#post({ ...message, ack: this.#received });',
         to: '',
       },
     ],

@@ -123,7 +123,7 @@ test('two tabs on real ports share one socket, one session and one incarnation',
   const [a, b] = await Promise.all([PortTab.connect(worker), PortTab.connect(worker)]);
   const isActive = ({ state }: { state: { name: string } }): boolean => state.name === 'active';
   const [first, second] = await Promise.all([a.hear('state', isActive), b.hear('state', isActive)]);
-  expect(first.identity).toEqual({ sessionID: 1, storage: 'persistent' });
+  expect(first.identity).toMatchObject({ sessionID: 1, storage: 'persistent' });
   expect(second.identity).toEqual(first.identity);
   expect(await a.inside('sockets')).toBe(1);
 

@@ -46,7 +46,7 @@ test('another run of the worker finds identity, session and pins', async () => {
   const database = newDatabase();
   const first = await startWorker(database);
   const made = (await first.call('identity')) as { publicKey: string; localID: string };
-  await first.call('confirm', 7);
+  await first.call('confirmed', 7);
 
   const second = await startWorker(database);
   const found = await second.call('identity');
@@ -71,7 +71,7 @@ test('a browser that refuses to store keys gets an identity in memory, the same 
   const identity = await worker.call('identity');
   expect(identity).toMatchObject({ storage: 'memory' });
   expect(await worker.call('signs')).toBe(true);
-  await worker.call('confirm', 3);
+  await worker.call('confirmed', 3);
   expect(await worker.call('identity')).toEqual({ ...(identity as object), sessionID: 3 });
   expect(await worker.call('canKeepKeys')).toBe(false);
 });
