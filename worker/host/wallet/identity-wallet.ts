@@ -1,5 +1,6 @@
 import type { IdentityLink } from '../identity-link.ts';
 import type { Keyring } from '../keyring.ts';
+import type { HostPlatform } from '../platform.ts';
 import type { HostToTab, TabToHost } from '../port-protocol.ts';
 
 export type WalletCall = TabToHost & { kind: 'wallet' };
@@ -32,6 +33,7 @@ export interface WalletEntry {
 
 /** What the wallet uses of its host. */
 export interface WalletHost {
+  readonly platform: Pick<HostPlatform, 'clock'>;
   keyring(address: string): Keyring;
   linksAt(address: string): IdentityLink[];
   /** The link that tabs get which keep to no identity. */

@@ -63,8 +63,7 @@ export class Wallet implements IdentityWallet {
           for (const act of behind) act();
         }
       } catch (error) {
-        const { code = 'WEBGRAM_STORAGE_FAILED', message } = error as WebgramError;
-        tab.post({ kind: 'answer', call, error: { code, message } });
+        refuse(tab, call, error);
       }
     });
   }
@@ -82,10 +81,15 @@ export class Wallet implements IdentityWallet {
       const identity = this.#host.activeAt(address)?.identity;
       if (identity === undefined || identity.sessionID === null) continue;
       this.#adds.delete(waiting);
-      void this.#known(served.heir).then((all) => {
-        const entry = all.find(({ entry: { id } }) => id === identity.localID)?.entry;
-        tab.post({ kind: 'answer', call, value: entry });
-      });
+      this.#known(served.heir).then(
+        (all) => {
+          const entry = all.find(({ entry: { id } }) => id === identity.localID)?.entry;
+          tab.post({ kind: 'answer', call, value: entry });
+        },
+        (error: unknown) => {
+          refuse(tab, call, error);
+        },
+      );
     }
   }
 
@@ -225,7 +229,10 @@ export class Wallet implements IdentityWallet {
       }
       const record = ownIdentityRecord(now.get(key));
       if (record !== undefined) {
-        const aside: IdentityRecord = { ...record, setAside: { reason: why, atMs: Date.now() } };
+        const aside: IdentityRecord = {
+          ...record,
+          setAside: { reason: why, atMs: this.#host.platform.clock.nowMs() },
+        };
         writes.push([key, why === SIGNED_OUT ? aside : undefined]);
       }
       return writes;
@@ -273,6 +280,13 @@ export class Wallet implements IdentityWallet {
       if (id !== null && !isBusy(id)) this.#open(link, id).visit();
     }
   }
+}
+
+/** What is no error of ours comes from the storage. */
+function refuse(tab: CallingTab, call: number, error: unknown): void {
+  const isOwn = error instanceof WebgramError;
+  const { message } = error as Error;
+  tab.post({ kind: 'answer', call, error: { code: isOwn ? error.code : 'WEBGRAM_STORAGE_FAILED', message } });
 }
 
 function serverOf(records: ReadonlyMap<string, unknown>, address: string): ServerRecord {
