@@ -3,7 +3,17 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { page, userEvent } from 'vitest/browser';
 import './accounts-define.ts';
 import type { AccountsElement } from './accounts.ts';
-import { emulate, fits, focused, heard, show, smallTargets, status, violations } from './testing/page.ts';
+import {
+  LOOKS,
+  emulate,
+  fits,
+  focused,
+  heard,
+  show,
+  smallTargets,
+  status,
+  violations,
+} from './testing/page.ts';
 import { TestClient } from './testing/test-client.ts';
 import { TestIdentities, type Given } from './testing/test-identities.ts';
 
@@ -505,12 +515,7 @@ describe('what it shows', () => {
   });
 });
 
-describe.each([
-  ['light', { 'prefers-color-scheme': 'light' }, 'ltr'],
-  ['dark', { 'prefers-color-scheme': 'dark' }, 'ltr'],
-  ['forced colours', { 'forced-colors': 'active' }, 'ltr'],
-  ['right to left', {}, 'rtl'],
-] as const)('axe finds nothing, in %s,', (_name, media, dir) => {
+describe.each(LOOKS)('axe finds nothing, in %s,', (_name, media, dir) => {
   test('in any state', async () => {
     await emulate(media);
     document.documentElement.dir = dir;

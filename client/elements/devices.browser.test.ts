@@ -3,7 +3,17 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { page, userEvent } from 'vitest/browser';
 import './devices-define.ts';
 import type { DevicesElement, DeviceSession } from './devices.ts';
-import { emulate, fits, focused, heard, show, smallTargets, status, violations } from './testing/page.ts';
+import {
+  LOOKS,
+  emulate,
+  fits,
+  focused,
+  heard,
+  show,
+  smallTargets,
+  status,
+  violations,
+} from './testing/page.ts';
 import { TestClient } from './testing/test-client.ts';
 
 const HOUR_MS = 3_600_000;
@@ -372,12 +382,7 @@ describe('the page', () => {
   });
 });
 
-describe.each([
-  ['light', { 'prefers-color-scheme': 'light' }, 'ltr'],
-  ['dark', { 'prefers-color-scheme': 'dark' }, 'ltr'],
-  ['forced colours', { 'forced-colors': 'active' }, 'ltr'],
-  ['right to left', {}, 'rtl'],
-] as const)('axe finds nothing, in %s,', (_name, media, dir) => {
+describe.each(LOOKS)('axe finds nothing, in %s,', (_name, media, dir) => {
   test('in any state', async () => {
     await emulate(media);
     document.documentElement.dir = dir;

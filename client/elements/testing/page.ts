@@ -7,6 +7,14 @@ type ChromiumSession = CDPSession & { send(method: string, params: unknown): Pro
 
 type Media = Partial<Record<'prefers-color-scheme' | 'forced-colors' | 'prefers-reduced-motion', string>>;
 
+/** What an element is looked at in: its name, what the user has set, and the direction of the page. */
+export const LOOKS = [
+  ['light', { 'prefers-color-scheme': 'light' }, 'ltr'],
+  ['dark', { 'prefers-color-scheme': 'dark' }, 'ltr'],
+  ['forced colours', { 'forced-colors': 'active' }, 'ltr'],
+  ['right to left', {}, 'rtl'],
+] as const;
+
 /** What a user has set in the system; tests without it have none of it. */
 export async function emulate(media: Media): Promise<void> {
   await setMedia(media);
