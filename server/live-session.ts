@@ -250,8 +250,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
   send<T extends SendTypeOf<PageMessages<A>>>(type: T, ...args: SendArgs<A, T>): number {
     const { deliver, rest } = splitOptions(args);
     const body = encodeMessage(this.#codec, type, rest);
-    this.#sendTo(() => this.#tabsFor(deliver), body, deliver === 'one');
-    return this.#tabsFor(deliver).length;
+    return this.#sendTo(() => this.#tabsFor(deliver), body, deliver === 'one');
   }
 
   #tabsFor(deliver: Deliver): SessionStream[] {
@@ -412,7 +411,8 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
     await handlers.emit('$new-device', listeners, conn, news);
   }
 
-  #sendTo(choose: () => readonly SessionStream[], body: EncodedBody, isForOne = false): void {
+  /** @returns How many tabs it goes to, as far as that is known now. */
+  #sendTo(choose: () => readonly SessionStream[], body: EncodedBody, isForOne = false): number {
     this.#checkSize(body);
     const run = currentRun(this);
     const otherRun = run === undefined ? currentRun() : undefined;
@@ -421,7 +421,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       otherRun.afterwards.push(() => {
         this.#sendTo(choose, body, isForOne);
       });
-      return;
+      return choose().length;
     }
     const streams = choose();
     for (const stream of streams) {
@@ -430,6 +430,7 @@ export class LiveSession<A extends AppShape = AnyApp> implements SharedSession<A
       else run.sent.push({ stream, message });
     }
     if (run === undefined) for (const stream of streams) this.#tabs.flush(stream);
+    return streams.length;
   }
 
   /** A message that no frame can hold would end every link that tries to carry it. */
