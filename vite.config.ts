@@ -19,7 +19,7 @@ const EXAMPLES = 'examples';
  *
  * | environment | from | to |
  * | --- | --- | --- |
- * | queue | worker/host/queue | dist/browser/queue-<hash>.js, a module |
+ * | queue | worker/host/later.ts: queue, wallet, renewal | dist/browser/queue-<hash>.js, a module |
  * | worker | worker/shared-worker | dist/browser/worker-<hash>.js, a classic script |
  * | leader | client/leader-tab | dist/browser/leader-tab-<hash>.js, a module |
  * | script | client/script-tag | dist/browser/webgram.js, a classic script |
