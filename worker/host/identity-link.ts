@@ -225,6 +225,9 @@ export class IdentityLink {
     this.#heir = heir;
     heir.demand(this.#demands);
     this.tabs.moveTo(heir);
+    this.#withQueue((queue) => {
+      queue.end();
+    });
     this.close();
     this.#host.idle(this);
   }
@@ -312,7 +315,7 @@ export class IdentityLink {
     // It has to know whose messages these are.
     const known = this.#isReady().catch(() => undefined);
     void known
-      .then(() => this.#loadQueue())
+      .then(() => this.heir.#loadQueue())
       .then((queue) => {
         if (queue === undefined) tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
         else queue.call(tab, call);

@@ -59,6 +59,8 @@ export interface DurableQueue {
   /** A link of that identity is up. */
   linked(link: QueueLink, identity: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>): Promise<void>;
   unlinked(): void;
+  /** No link follows: what waits for one is answered. */
+  end(): void;
   /** Resolves when nothing is queued for the identity of the present link. */
   drained(): Promise<void>;
   /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */

@@ -115,3 +115,21 @@ test('what is no note of a page is answered, and nothing of it reaches the serve
   expect(words.map(({ value }) => value)).toEqual([[0, 0, 0, 0, 0, 0], []]);
   expect(ups).toEqual([]);
 });
+
+test('where no link follows it is too early to tell', () => {
+  inquiries.ask(tab, {
+    kind: 'queue',
+    call: 1,
+    what: 'left',
+    type: 'left',
+    args: [left('a'), left('b')],
+    bytes: 0,
+  });
+  inquiries.ask(tab, { kind: 'queue', call: 2, what: 'left', type: 'left', args: [left('c')], bytes: 0 });
+  expect(words).toEqual([]);
+  inquiries.end();
+  expect(words).toEqual([
+    { kind: 'answer', call: 1, value: [null, null] },
+    { kind: 'answer', call: 2, value: [null] },
+  ]);
+});

@@ -56,6 +56,13 @@ export class Inquiries {
     this.#link = undefined;
   }
 
+  /** No link follows: to all who wait it is too early to tell. */
+  end(): void {
+    for (const { tab, call, left } of this.#open.splice(0)) {
+      tab.post({ kind: 'answer', call, value: left.map(() => null) });
+    }
+  }
+
   receive(down: DownEnvelope): void {
     const inquiry = this.#open[0];
     const left = inquiry?.left[inquiry.answers.length];

@@ -123,6 +123,11 @@ export class Queue implements DurableQueue {
     this.#inquiries.unlinked();
   }
 
+  /** No link follows. */
+  end(): void {
+    this.#inquiries.end();
+  }
+
   /** Resolves when nothing is queued for the identity of the present link. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
