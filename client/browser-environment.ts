@@ -63,7 +63,8 @@ function listen({ wake, hide, show, seen }: PageListener): () => void {
     },
     options,
   );
-  addEventListener('pagehide', hide, options);
+  // Twice: Firefox ends a script that runs while the tab is closed, wherever it stands, and goes on with the next.
+  for (const capture of [true, false]) addEventListener('pagehide', hide, { ...options, capture });
   addEventListener(
     'pageshow',
     ({ persisted }) => {
