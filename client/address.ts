@@ -1,3 +1,4 @@
+import { inPage } from './in-page.ts';
 import { HOME } from './own-files.ts';
 
 /**
@@ -8,7 +9,7 @@ import { HOME } from './own-files.ts';
  * @throws {TypeError} when it is none.
  */
 export function toSocketAddress(address: string | URL = HOME): string {
-  const url = new URL(address, globalThis.document?.baseURI);
+  const url = new URL(address, inPage() ? document.baseURI : undefined);
   url.protocol = url.protocol.replace('http', 'ws');
   if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must be ws: or wss:");
   return url.href;

@@ -63,8 +63,9 @@ function listen({ wake, hide, show, seen }: PageListener): () => void {
     },
     options,
   );
-  // Twice: Firefox ends a script that runs while the tab is closed, wherever it stands, and goes on with the next.
-  for (const capture of [true, false]) addEventListener('pagehide', hide, { ...options, capture });
+  addEventListener('pagehide', hide, options);
+  // Once more: Firefox ends a script that runs while the tab is closed, wherever it stands, and goes on with the next.
+  addEventListener('pagehide', () => hide(), options);
   addEventListener(
     'pageshow',
     ({ persisted }) => {

@@ -24,6 +24,7 @@ import type { TabEnvironment } from './environment.ts';
 import { BUILD } from './find-host.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostMessage } from './host-connection.ts';
+import { inPage } from './in-page.ts';
 import { prepareMessage, TAB_LIMITS } from './outgoing.ts';
 import { answerAsk } from './page-answers.ts';
 import { report } from './report.ts';
@@ -66,6 +67,11 @@ export interface ClientOptions {
   start?: Promise<unknown> | undefined;
   /** How long asks wait for their answer while active, in ms. Default 10 s. */
   timeoutMs?: number;
+}
+
+/** What ends a wait. */
+export interface WaitOptions {
+  signal?: AbortSignal | undefined;
 }
 
 /** What the answer functions of a page are. */
@@ -115,13 +121,13 @@ export class Client<A extends AppShape = AnyApp> {
       type: T,
       ...args: ArgsOf<ServerMessages<A>, T>
     ) => Promise<void>;
-  } = { send: (type, ...args) => this.#queueCall('send', type, args) };
+  } = { send: (type, ...args) => this.#call('queue', 'send', args, type) };
   /** What was sent with `durable.send` and is still to be handled. */
   readonly queue: ClientQueue = {
     count: 0,
     bytes: 0,
-    list: () => this.#queueCall('list'),
-    clear: () => this.#queueCall('clear'),
+    list: () => this.#call('queue', 'list'),
+    clear: () => this.#call('queue', 'clear'),
   };
 
   readonly #listeners = new Listeners();
@@ -140,8 +146,8 @@ export class Client<A extends AppShape = AnyApp> {
   /** Why nothing can be sent any more. */
   #error: WebgramError | undefined;
   #hostInfo: ClientHost | undefined;
-  /** What this tab keeps to, whatever is active. */
-  #pinned: string | null = null;
+  /** What it says to every host first. */
+  readonly #hello: (TabToHost & { kind: 'hello' }) | undefined;
   readonly #tabPin: TabEnvironment['pin'];
   #identity: ClientIdentity | undefined;
   /** What was told last by `$session-active`. */
@@ -164,14 +170,14 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {TypeError} when the address is none.
    */
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
-    const { worker, fromClient, fresh, skipResume, identity, start, timeoutMs, pins, sealed } = options;
-    this.#askOptions = { timeoutMs };
+    const { worker, fromClient = null, skipResume = false, fresh = skipResume } = options;
+    const { identity, start, pins, sealed } = options;
+    this.#askOptions = options;
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
     });
-    const page = globalThis.document as Document | undefined;
     this.#stream = this.#newStream();
-    if (environment === undefined && !page) {
+    if (environment === undefined && !inPage()) {
       this.#state = { name: 'offline' };
       this.#error = new WebgramError('WEBGRAM_NO_BROWSER', 'no browser');
       return;
@@ -180,30 +186,26 @@ export class Client<A extends AppShape = AnyApp> {
     const socketAddress = toSocketAddress(address);
     const around = environment ?? browserEnvironment(socketAddress, worker);
     const lock = `webgram-tab-${randomID()}`;
-    const hello: TabToHost & { kind: 'hello' } = {
-      kind: 'hello',
+    const hello = (this.#hello = {
+      kind: 'hello' as const,
       protocol: PORT_PROTOCOL,
       build: BUILD,
       lock,
       address: socketAddress,
-      fresh: fresh ?? skipResume ?? false,
-      fromClient: fromClient ?? null,
+      fresh,
+      fromClient,
       demands: { pins, sealed },
-      identity: null,
+      identity: fresh ? null : identity || around.pin?.get() || null,
       of: null,
-    };
+    });
     this.#tabPin = around.pin;
-    this.#pinned = hello.fresh ? null : identity || around.pin?.get() || null;
     this.#host = new HostConnection({
       start,
       environment: around,
       lock,
-      hello: () => {
-        const said = { ...hello, identity: this.#pinned, of: this.#identity?.id ?? null };
-        hello.fresh = false;
-        return said;
-      },
+      hello: () => ({ ...hello, of: this.#identity?.id ?? null }),
       welcomed: (host, isNew) => {
+        hello.fresh = false;
         this.#hostInfo = host;
         this.#known = undefined;
         // It takes what was sent before there was a host, link or no link.
@@ -229,9 +231,7 @@ export class Client<A extends AppShape = AnyApp> {
         this.#end(code, reason);
       },
     });
-    this.#left = around
-      .takeNotes?.((...left) => this.#queueCall('left', 'left', left))
-      .catch(() => undefined);
+    this.#left = around.takeNotes?.((...left) => this.#call('queue', 'left', left)).catch(() => undefined);
   }
 
   /** Where the client stands; `$state` tells of every change. */
@@ -246,7 +246,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   /** What this tab keeps to, whatever identity is active; `undefined` when it follows the active one. */
   get pinned(): string | undefined {
-    return this.#pinned ?? undefined;
+    return this.#hello?.identity ?? undefined;
   }
 
   /**
@@ -258,8 +258,8 @@ export class Client<A extends AppShape = AnyApp> {
    */
   pin(identity?: string): void {
     const wanted = identity ?? null;
-    if (wanted === this.#pinned) return;
-    this.#pinned = wanted;
+    if (!this.#hello || wanted === this.#hello.identity) return;
+    this.#hello.identity = wanted;
     this.#tabPin?.set(wanted);
     this.#host?.post({ kind: 'pin', identity: wanted });
   }
@@ -281,7 +281,6 @@ export class Client<A extends AppShape = AnyApp> {
   send<T extends SendTypeOf<ServerMessages<A>>>(type: T, ...args: ArgsOf<ServerMessages<A>, T>): boolean {
     const message = prepareMessage(type, args);
     if (this.#error) return false;
-    this.#print('sends', type);
     return this.#stream.send(type, message.args, message.bytes);
   }
 
@@ -332,8 +331,8 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {WebgramError} `WEBGRAM_ABORTED`; and when it can never be: `WEBGRAM_DENIED`, `WEBGRAM_CLOSED`,
    * `WEBGRAM_NO_HOST`, `WEBGRAM_TOO_MANY_TABS`, `WEBGRAM_VERSION_SKEW`, `WEBGRAM_NO_BROWSER`.
    */
-  waitForSession({ signal }: { signal?: AbortSignal } = {}): Promise<SessionActive> {
-    return this.#wait(() => this.#isActive && this.#session, signal);
+  waitForSession(options?: WaitOptions): Promise<SessionActive> {
+    return this.#wait(() => this.#isActive && this.#session, options);
   }
 
   /**
@@ -341,13 +340,13 @@ export class Client<A extends AppShape = AnyApp> {
    *
    * @throws {WebgramError} as `waitForSession` does.
    */
-  waitForHost({ signal }: { signal?: AbortSignal } = {}): Promise<ClientHost> {
-    return this.#wait(() => this.#hostInfo, signal);
+  waitForHost(options?: WaitOptions): Promise<ClientHost> {
+    return this.#wait(() => this.#hostInfo, options);
   }
 
   /** Waits until `send` would return true again. @throws {WebgramError} as `waitForSession` does. */
-  async drained({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#wait(() => !this.#stream.isFull, signal);
+  drained(options?: WaitOptions): Promise<void> {
+    return this.#wait(() => !this.#stream.isFull, options) as Promise<never>;
   }
 
   /**
@@ -370,7 +369,7 @@ export class Client<A extends AppShape = AnyApp> {
   #switch(to: ClientIdentity | undefined): void {
     const from = this.#identity;
     // One that keeps to another goes there.
-    this.#identity = this.#pinned === null ? to : undefined;
+    this.#identity = this.pinned ? undefined : to;
     this.#session = this.#outcome = this.#known = undefined;
     const error = new WebgramError('WEBGRAM_SWITCHED', 'switched');
     // What was queued went to the host before this.
@@ -390,13 +389,14 @@ export class Client<A extends AppShape = AnyApp> {
       {
         post: (link, envelope) => {
           // One that was left has nothing to say.
-          if (stream === this.#stream) this.#host?.post({ kind: 'up', link, envelope });
+          if (stream !== this.#stream) return;
+          this.#print('says', envelope.kind, (envelope as { type?: string }).type);
+          this.#host?.post({ kind: 'up', link, envelope });
         },
         message: (type, args) => {
           this.#emit(type, args);
         },
         ask: (asked, type, args) => {
-          this.#print('asked', type);
           answerAsk(this.answer, stream, asked, type, args).catch(report);
         },
         answered: (asked, error, value) => this.#asks.settle(asked, error, value),
@@ -423,36 +423,27 @@ export class Client<A extends AppShape = AnyApp> {
 
   readonly #tellVisible = (): void => {
     // Nobody sees what is no page.
-    const page = globalThis.document as Document | undefined;
-    if (page) this.#stream.volatile('$visible', [!page.hidden]);
+    if (inPage()) this.#stream.volatile('$visible', [!document.hidden]);
   };
 
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
     if (type === '$identities') {
       const [what, ...rest] = args;
-      return this.#call({ kind: 'wallet', call: ++this.#lastCall, what: what as string, args: rest });
+      return this.#call('wallet', what as string, rest);
     }
     const message = prepareMessage(type, args, '$devices');
-    if (this.#error || options.signal?.aborted) return this.#wait(() => undefined, options.signal);
-    this.#print('asks', type);
+    if (this.#error || options.signal?.aborted) return this.#wait(() => undefined, options);
     const asked = this.#stream.ask(type, message.args, message.bytes);
     return this.#asks.add(asked, { ...this.#askOptions, ...options });
   }
 
-  #queueCall(
-    what: (Call & { kind: 'queue' })['what'],
-    type: string = what,
-    args: unknown[] = [],
-  ): Promise<never> {
-    const message = prepareMessage(type, args);
-    return this.#call({ kind: 'queue', call: ++this.#lastCall, what, type, ...message });
-  }
-
-  async #call(call: Call): Promise<never> {
-    if (this.#error) throw this.#error;
-    this.#calls.set(call.call, call);
-    this.#host?.post(call);
-    return this.#callers.add(call.call, { timeoutMs: Infinity }) as Promise<never>;
+  #call(kind: Call['kind'], what: string, args: unknown[] = [], type = what): Promise<never> {
+    const call = ++this.#lastCall;
+    const said = { kind, call, what, type, ...prepareMessage(type, args) } as Call;
+    if (this.#error) return this.#wait(() => undefined) as Promise<never>;
+    this.#calls.set(call, said);
+    this.#host?.post(said);
+    return this.#callers.add(call, { timeoutMs: Infinity }) as Promise<never>;
   }
 
   #answered(call: number, error: WireError | null, value?: unknown): void {
@@ -460,12 +451,12 @@ export class Client<A extends AppShape = AnyApp> {
     this.#callers.settle(call, error, value);
   }
 
-  async #wait<T>(find: () => T | false | undefined, signal: AbortSignal | undefined): Promise<T> {
+  async #wait<T>(find: () => T | false | undefined, options?: WaitOptions): Promise<T> {
     if (this.#error) throw this.#error;
     const found = find();
     if (found) return found;
     this.#awaited.set(++this.#lastCall, find);
-    return this.#callers.add(this.#lastCall, { timeoutMs: Infinity, signal }) as Promise<T>;
+    return this.#callers.add(this.#lastCall, { ...options, timeoutMs: Infinity }) as Promise<T>;
   }
 
   /** Something that is waited for may be there. */
@@ -578,7 +569,7 @@ export class Client<A extends AppShape = AnyApp> {
     }
   }
 
-  #print(...words: string[]): void {
+  #print(...words: (string | undefined)[]): void {
     // eslint-disable-next-line no-console -- the application has asked for it
     if (this.debug) console.debug('webgram', ...words);
   }
