@@ -1,17 +1,8 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-
-/** A built script that pages load from this server. */
-export interface BrowserFile {
-  readonly body: Buffer;
-  /** Strong: a hash of the content. */
-  readonly etag: string;
-  /** Its name has a hash of the content in it. */
-  readonly isImmutable: boolean;
-}
+import { BrowserFile } from './browser-file.ts';
 
 /** Name of the page script in the folder of built scripts. */
 export const SCRIPT_FILE = 'webgram.js';
@@ -27,7 +18,7 @@ const HASHED_NAME = /^(webgram|client|worker|queue|leader-tab|elements|accounts|
  */
 export class BrowserFiles {
   readonly #folder: string;
-  readonly #cache = new Map<string, BrowserFile & { version: string }>();
+  readonly #cache = new Map<string, { version: string; read: BrowserFile }>();
 
   /** @param folder Default: `dist/browser` of this package. */
   constructor(folder: string = packagedFolder()) {
@@ -43,11 +34,9 @@ export class BrowserFiles {
       const { mtimeMs, size } = await stat(file);
       const version = `${mtimeMs} ${size}`;
       const cached = this.#cache.get(name);
-      if (cached?.version === version) return cached;
-      const body = await readFile(file);
-      const etag = `"${createHash('sha256').update(body).digest('base64url')}"`;
-      const read = { body, etag, isImmutable: !isStable, version };
-      this.#cache.set(name, read);
+      if (cached?.version === version) return cached.read;
+      const read = new BrowserFile(await readFile(file), !isStable);
+      this.#cache.set(name, { version, read });
       return read;
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;

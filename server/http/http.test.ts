@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { attach } from '../attach.ts';
@@ -55,6 +56,7 @@ afterEach(async () => {
 interface Got {
   status: number;
   headers: IncomingMessage['headers'];
+  body: Buffer;
   text: string;
 }
 
@@ -70,9 +72,12 @@ function get(target: string, headers: Record<string, string> = {}, method = 'GET
       agent: false as const,
     };
     const req = request(options, (res) => {
-      let text = '';
-      res.on('data', (chunk: Buffer) => (text += chunk.toString()));
-      res.on('end', () => resolve({ status: res.statusCode ?? 0, headers: res.headers, text }));
+      const chunks: Buffer[] = [];
+      res.on('data', (chunk: Buffer) => chunks.push(chunk));
+      res.on('end', () => {
+        const body = Buffer.concat(chunks);
+        resolve({ status: res.statusCode ?? 0, headers: res.headers, body, text: body.toString() });
+      });
       res.on('error', reject);
     });
     req.on('error', reject);
@@ -194,6 +199,29 @@ describe('the files that pages load', () => {
     'worker-/../../outside.js',
   ])('there is no /.well-known/webgram/%s', async (name) => {
     expect((await get(`/.well-known/webgram/${name}`)).status).toBe(404);
+  });
+
+  test.each([
+    ['gzip, deflate, br', 'br', brotliDecompressSync],
+    ['gzip, deflate', 'gzip', gunzipSync],
+    ['br;q=0, gzip;q=0.5', 'gzip', gunzipSync],
+    ['deflate', undefined, undefined],
+    ['x;q=2;;, ,', undefined, undefined],
+  ])("who accepts '%s' is sent %s", async (accepted, coding, decode) => {
+    const script = SCRIPT.repeat(100);
+    await writeFile(path.join(browserFolder, 'webgram.js'), script);
+    const ask = { 'Accept-Encoding': accepted };
+    const { status, headers, body } = await get('/.well-known/webgram/webgram.js', ask);
+    expect([status, headers['content-encoding'], headers.vary]).toEqual([200, coding, 'Accept-Encoding']);
+    expect(headers['content-length']).toBe(String(body.length));
+    expect((decode?.(body) ?? body).toString()).toBe(script);
+    if (decode) expect(body.length).toBeLessThan(script.length);
+
+    const { etag = '' } = headers;
+    const again = await get('/.well-known/webgram/webgram.js', { ...ask, 'If-None-Match': etag });
+    expect([again.status, again.headers.etag]).toEqual([304, etag]);
+    const plain = await get('/.well-known/webgram/webgram.js', { 'If-None-Match': etag });
+    expect(plain.status).toBe(coding === undefined ? 304 : 200);
   });
 
   test('HEAD has the headers alone; other methods are refused', async () => {

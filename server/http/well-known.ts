@@ -1,4 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import Negotiator from 'negotiator';
+import { CODINGS, type Coding } from './browser-file.ts';
 import { SCRIPT_FILE, type BrowserFiles } from './browser-files.ts';
 import { isReading, rawPathOf, respondText } from './respond.ts';
 
@@ -96,19 +98,29 @@ export class WellKnown {
       return;
     }
     const cache = file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache';
-    const headers = { ...PUBLIC, 'Cache-Control': cache, ETag: file.etag };
-    if (includesTag(req.headers['if-none-match'], file.etag)) {
+    const coding = codingFor(req);
+    const etag = file.etag(coding);
+    const headers = { ...PUBLIC, 'Cache-Control': cache, ETag: etag, Vary: 'Accept-Encoding' };
+    if (includesTag(req.headers['if-none-match'], etag)) {
       res.writeHead(304, headers);
       res.end();
       return;
     }
+    const body = await file.encoded(coding);
     res.writeHead(200, {
       ...headers,
+      ...(coding === 'identity' ? {} : { 'Content-Encoding': coding }),
       'Content-Type': 'text/javascript; charset=utf-8',
-      'Content-Length': file.body.length,
+      'Content-Length': body.length,
     });
-    res.end(file.body);
+    res.end(body);
   }
+}
+
+/** @returns The shortest that the client takes. */
+function codingFor(req: IncomingMessage): Coding {
+  const accepted = new Negotiator(req).encodings();
+  return CODINGS.find((coding) => accepted.includes(coding)) ?? 'identity';
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2 */
