@@ -12,12 +12,12 @@ export const INNER_NAMES = `
   greet handshake handshakeTimeoutMs hasArgs hasLostRecord hasLostSession hasRoom heard heartbeat heir hide
   holdLock identify identityLinks idle idleTimeoutMs inMemory intent isAlone isAside isDone isEmpty isFresh
   isFull isHere isLeaving isNamed isOf isOfAnother isOpen isSettled isStored joinBytes kept keyID keyring
-  keyStore leave limits linked linkGraceMs linkOf linksAt listen loadLater lost mac macKey madeBecause
+  keyStore leave limits linked linkGraceMs linkOf linksAt listen loadLater lookAgain lost mac macKey madeBecause
   maxBytes maxCount maxEarlyBytes maxFrameBytes maxFromClientBytes maxHandshakeBytes maxLinkMs maxQueued
   maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more nextLink nextPublicKey normal note nowMs
   numberOf offered opened openSocket otherServerKey owner ownerOf parts pingMs pongTimeoutMs post probe
   proof prove queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk records refusal
-  refusals rejectAll renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
+  refusals rejectAll releases renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
   sendEncoded sendStrangers served serverKey serverTimeMs setActive setAsideToTry settle sha256 shown
   signingKey sinceMs speaksFor standDown standing subprotocol switchFollowers tabOf tagBytes
   take takeNotes tell tellChange th1 th3 tickFrameBytes tooLarge unlinked visit wake wants wasUp

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Identities } from '../../client/identities.ts';
 import type { Client, ClientOptions } from '../../client/client.ts';
-import type { Switched } from '../../client/state.ts';
+import type { SessionActive, Switched } from '../../client/state.ts';
 import { MemoryKeyStore } from '../../worker/host/key-store.ts';
 import * as later from '../../worker/host/later.ts';
 import { concurrent } from '../../server/handlers.ts';
@@ -272,6 +272,36 @@ describe('sign out', () => {
     expect(await tab.names()).toEqual(['bob']);
   });
 
+  test('while it is asked what a page has left answers that, and nothing of it is counted for who follows', async () => {
+    const { bob } = await aliceAndBob();
+    const { sessionID } = browser.clients[0]!.identity!;
+    await scene.server.close();
+    const answers: unknown[] = [];
+    const page = browser.tab(
+      {},
+      {
+        takeNotes: async (ask) => {
+          const asked = ask([`${'x'.repeat(21)}A`, 1, 1, 4, sessionID]);
+          const answer = await asked.catch((error: unknown) => error);
+          answers.push(answer);
+          return undefined;
+        },
+      },
+    );
+    const told: SessionActive[] = [];
+    page.on('$session-active', (session) => told.push(session));
+    await page.waitForHost();
+    await new Identities(page).signOut(bob);
+    await restart();
+    const { sessionID: another } = await page.waitForSession();
+    expect(another).not.toBe(sessionID);
+    await vi.waitFor(async () => {
+      expect(await scene.server.sessions.get(sessionID)).toBeUndefined();
+    }, PATIENCE);
+    expect(answers).toEqual([expect.objectContaining({ code: 'WEBGRAM_SWITCHED' })]);
+    expect(told.map(({ gap }) => gap.sent)).toEqual([0]);
+  });
+
   test('of all leaves nobody', async () => {
     const { tab } = await aliceAndBob();
     await tab.identities.signOutAll();
@@ -283,6 +313,32 @@ describe('sign out', () => {
       expect(await scene.server.sessions.list('bob')).toEqual([]);
     }, PATIENCE);
   });
+});
+
+test('a login whose code cannot be loaded is refused, and changes nothing; the next one loads it', async () => {
+  browser.close();
+  let isAway = true;
+  boot({
+    platform: {
+      loadLater: () => (isAway ? Promise.reject(new TypeError('Failed to fetch')) : Promise.resolve(later)),
+    },
+  });
+  const { client } = new Tab();
+  const { sessionID } = await client.waitForSession();
+  const [before] = await browser.identities();
+  await expect(client.ask('login', 'alice')).rejects.toMatchObject({ code: 'WEBGRAM_HANDLER_FAILED' });
+  expect(scene.logged.find(({ message }) => message === 'a handler threw')?.fields).toMatchObject({
+    error: { code: 'WEBGRAM_CLOSED', retryable: true },
+  });
+  expect(await client.ask('who')).toBeNull();
+  expect(await browser.identities()).toEqual([before]);
+
+  isAway = false;
+  await client.ask('login', 'alice');
+  expect(await client.ask('who')).toBe('alice');
+  expect(client.identity).toMatchObject({ sessionID, account: 'alice' });
+  const [after] = await browser.identities();
+  expect(after!.publicKey).not.toEqual(before!.publicKey);
 });
 
 test('forget removes the key here, and leaves the session at the server', async () => {

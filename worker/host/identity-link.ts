@@ -225,9 +225,7 @@ export class IdentityLink {
     this.#heir = heir;
     heir.demand(this.#demands);
     this.tabs.moveTo(heir);
-    this.#withQueue((queue) => {
-      queue.end();
-    });
+    this.#withQueue((queue) => queue.end(heir.#loadQueue()));
     this.close();
     this.#host.idle(this);
   }
@@ -313,12 +311,13 @@ export class IdentityLink {
   /** A tab calls the durable queue. */
   queue(tab: TabPort, call: QueueCall): void {
     // It has to know whose messages these are.
-    const known = this.#isReady().catch(() => undefined);
-    void known
-      .then(() => this.heir.#loadQueue())
+    const load = (): Promise<DurableQueue | undefined> => this.#loadQueue();
+    void this.#isReady()
+      .then(load, load)
       .then((queue) => {
-        if (queue === undefined) tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
-        else queue.call(tab, call);
+        if (this.#heir) this.#heir.queue(tab, call);
+        else if (queue) queue.call(tab, call);
+        else tab.post({ kind: 'answer', call: call.call, error: NOT_LOADED });
       });
   }
 
@@ -571,8 +570,8 @@ export class IdentityLink {
     });
     if (isSuccessor) this.#linkTabs(attempt);
     this.tabs.heard(ok.serverTimeMs);
-    void this.#loadQueue().then((queue) => {
-      if (queue === undefined) return;
+    void this.#loadQueue();
+    this.#withQueue((queue) => {
       void queue.linked(attempt.link, identity);
       this.#host.linked(this);
     });

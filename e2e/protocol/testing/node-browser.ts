@@ -67,9 +67,9 @@ export class NodeBrowser {
     return host.hub;
   }
 
-  /** A tab of its own. */
-  tab(options: ClientOptions = {}): Client {
-    const client = new Client(this.address, options, this.#environment());
+  /** A tab of its own. @param around What it has otherwise around it. */
+  tab(options: ClientOptions = {}, around: Partial<TabEnvironment> = {}): Client {
+    const client = new Client(this.address, options, { ...this.#environment(), ...around });
     this.clients.push(client);
     return client;
   }

@@ -59,8 +59,10 @@ export interface DurableQueue {
   /** A link of that identity is up. */
   linked(link: QueueLink, identity: Pick<Identity, 'localID' | 'isStored' | 'sessionID'>): Promise<void>;
   unlinked(): void;
-  /** No link follows: what waits for one is answered. */
-  end(): void;
+  /** Takes what is kept for the identity of the last link, also by another queue. */
+  lookAgain(): Promise<void>;
+  /** No link follows: what waits for one is answered, and what is kept here the other one sends. */
+  end(heir: Promise<DurableQueue | undefined>): Promise<void>;
   /** Resolves when nothing is queued for the identity of the present link. */
   drained(): Promise<void>;
   /** Takes what the server says to tab 0, and to those from `FIRST_INQUIRY` on. */

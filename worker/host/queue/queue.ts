@@ -56,6 +56,8 @@ export class Queue implements DurableQueue {
   /** Everything through this number is handled. */
   #acknowledged = 0;
   #isFreeing = false;
+  /** That of the link which has taken over. */
+  #heir: DurableQueue | undefined;
   /** Waits until nothing is queued. */
   readonly #drains: (() => void)[] = [];
 
@@ -93,6 +95,14 @@ export class Queue implements DurableQueue {
     this.#localID = localID;
     this.#isInMemory = !isStored;
     this.#counter = this.#sent = 0;
+    await this.lookAgain();
+  }
+
+  /** Takes what is kept for the identity of the last link, also by another queue. */
+  async lookAgain(): Promise<void> {
+    const localID = this.#localID;
+    // The first link finds it.
+    if (localID === undefined) return;
     this.#books.forget();
     let lost = 0;
     try {
@@ -123,9 +133,11 @@ export class Queue implements DurableQueue {
     this.#inquiries.unlinked();
   }
 
-  /** No link follows. */
-  end(): void {
+  /** No link follows: what waits for one is answered, and what is kept here the other one sends. */
+  async end(heir: Promise<DurableQueue | undefined>): Promise<void> {
     this.#inquiries.end();
+    this.#heir = await heir;
+    await this.#heir?.lookAgain();
   }
 
   /** Resolves when nothing is queued for the identity of the present link. */
@@ -209,6 +221,7 @@ export class Queue implements DurableQueue {
       const error = errors[i];
       tab.post({ kind: 'answer', call: call.call, ...(error === undefined ? {} : { error }) });
     }
+    void this.#heir?.lookAgain();
     this.#pump();
     this.#tell();
   }

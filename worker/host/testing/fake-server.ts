@@ -37,7 +37,7 @@ export class FakeServer {
   /** Changes a handshake text on its way to the client. */
   tamper: (text: string) => string = (text) => text;
   /** Told of every envelope that has come in. */
-  onUp: (up: UpEnvelope) => void = () => undefined;
+  onUp: (up: UpEnvelope, connection: FakeConnection) => void = () => undefined;
   readonly sessions = new Map<string, KnownSession>();
   readonly connections: FakeConnection[] = [];
   readonly #keyPair: SigningKey;
@@ -254,7 +254,7 @@ export class FakeConnection {
       deliver: (envelopes) => {
         for (const envelope of envelopes) {
           this.ups.push(envelope);
-          this.#server.onUp(envelope);
+          this.#server.onUp(envelope, this);
           if (envelope.kind === 'ping' && this.pongs) this.send({ kind: 'pong', n: envelope.n });
         }
       },

@@ -1,8 +1,8 @@
 import type { TabDown, TabUp } from 'webgram';
 import { EndableHub } from '../endable-hub.ts';
+import type { HubPlatform } from '../hub.ts';
 import { MemoryKeyStore } from '../key-store.ts';
 import type { KeyStore } from '../key-store.ts';
-import type { HostPlatform } from '../platform.ts';
 import { PORT_PROTOCOL } from '../port-protocol.ts';
 import type { HostToTab, TabToHost } from '../port-protocol.ts';
 import type { PortLike } from '../tab-port.ts';
@@ -24,22 +24,26 @@ export class TestHost {
   server: FakeServer;
   /** What `Math.random` gives. */
   random = 0.5;
+  readonly #loadLater: HubPlatform['loadLater'];
 
   constructor(
     server: FakeServer,
     {
       keyStore = new MemoryKeyStore('persistent'),
       locks = new ManualLocks(),
-    }: { keyStore?: KeyStore; locks?: ManualLocks } = {},
+      loadLater = () => Promise.reject(new Error('offline')),
+    }: { keyStore?: KeyStore; locks?: ManualLocks; loadLater?: HubPlatform['loadLater'] } = {},
   ) {
     this.server = server;
+    this.#loadLater = loadLater;
     this.keyStore = keyStore;
     this.locks = locks;
     this.hub = new EndableHub(this.platform);
   }
 
-  get platform(): HostPlatform {
+  get platform(): HubPlatform {
     return {
+      loadLater: this.#loadLater!,
       kind: 'in-process',
       build: 'test',
       origin: this.server.origin,
