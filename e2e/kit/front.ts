@@ -10,6 +10,8 @@ export interface FrontOptions {
   policy?: string;
   /** Hands what is below this path on, without it, as a reverse proxy does; ends with a slash. */
   prefix?: string;
+  /** What it breaks off in place of handing it on. */
+  breaks?: (path: string) => boolean;
   /** The server behind it, on 127.0.0.1. */
   target?: () => number;
 }
@@ -60,8 +62,12 @@ export class Front {
   }
 
   #respond(req: IncomingMessage, res: ServerResponse): void {
-    const { pages = {}, policy, target } = this.#options;
+    const { pages = {}, policy, target, breaks } = this.#options;
     const url = req.url ?? '';
+    if (breaks?.(url)) {
+      req.socket.destroy();
+      return;
+    }
     const page = pages[url];
     if (page !== undefined) {
       res.setHeader('Content-Type', url.endsWith('.js') ? 'text/javascript' : 'text/html');

@@ -7,6 +7,18 @@ function ask(page: Page, type: string, ...args: unknown[]): Promise<unknown> {
   return page.evaluate(({ type, args }) => webgram.client!.ask(type, ...args), { type, args });
 }
 
+/** @returns The code of the error that an ask is answered with; `undefined` for none. */
+function codeOf(page: Page, type: string, ...args: unknown[]): Promise<string | undefined> {
+  return page.evaluate(
+    ({ type, args }) =>
+      webgram.client!.ask(type, ...args).then(
+        () => undefined,
+        (error: { code: string }) => error.code,
+      ),
+    { type, args },
+  );
+}
+
 /** Notes every change of state and every session from now on. */
 async function watch(page: Page): Promise<void> {
   await page.evaluate(() => {
@@ -78,4 +90,29 @@ test('a browser that was closed comes back logged in; its profile of before the 
   // The owner is not even disturbed.
   expect(await stateOf(page)).toEqual({ name: 'active' });
   expect(await ask(page, 'account')).toBe('alice');
+});
+
+test('a login whose code cannot be loaded is refused and nothing is lost; the next one loads it @shared-worker', async ({
+  context,
+  server,
+  startFront,
+}) => {
+  let isAway = true;
+  const tries: string[] = [];
+  const front = await startFront({
+    prefix: '/',
+    target: () => server.port,
+    breaks: (path) => path.includes('/queue-') && (tries.push(path), isAway),
+  });
+  const page = await openTab(context, front.url);
+  expect(await codeOf(page, 'login', 'alice')).toBe('WEBGRAM_HANDLER_FAILED');
+  await waitForSession(page);
+  expect(await ask(page, 'account')).toBeNull();
+  expect(await sessionIDOf(page)).toBe(1);
+  expect(tries).not.toEqual([]);
+
+  isAway = false;
+  await ask(page, 'login', 'alice');
+  expect(await ask(page, 'account')).toBe('alice');
+  expect(await sessionIDOf(page)).toBe(1);
 });
