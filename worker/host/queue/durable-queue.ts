@@ -32,7 +32,7 @@ export interface QueueOptions {
   platform: {
     keyStore: KeyStore;
     crypto: Pick<Crypto, 'randomBytes'>;
-    clock: { nowMs(): number };
+    clock: { nowMs(): number; after(delayMs: number, callback: () => void): () => void };
     queueLimits?: QueueLimits;
   };
   /** `localID` of the identity, once it is known. */

@@ -4,11 +4,13 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Leaving } from '../port-protocol.ts';
 import { FIRST_INQUIRY } from './durable-queue.ts';
 import type { CallingTab, QueueAnswer } from './durable-queue.ts';
-import { Inquiries } from './inquiries.ts';
+import { ManualClock } from '../testing/manual-clock.ts';
+import { Inquiries, INQUIRY_LIMIT_MS } from './inquiries.ts';
 
 const OUTCOME: Outcome = { resumed: true, reason: 'resumed', gap: { sent: 0, received: 0 } };
 
 let inquiries: Inquiries;
+let clock: ManualClock;
 /** Tabs that the host still speaks for. */
 let here: Set<string>;
 let ups: UpEnvelope[];
@@ -17,7 +19,11 @@ let call: number;
 
 beforeEach(() => {
   here = new Set();
-  inquiries = new Inquiries((tabID) => here.has(tabID));
+  clock = new ManualClock();
+  inquiries = new Inquiries(
+    (tabID) => here.has(tabID),
+    (delayMs, callback) => clock.after(delayMs, callback),
+  );
   ups = [];
   words = [];
   call = 0;
@@ -117,19 +123,47 @@ test('what is no note of a page is answered, and nothing of it reaches the serve
 });
 
 test('where no link follows it is too early to tell', () => {
-  inquiries.ask(tab, {
-    kind: 'queue',
-    call: 1,
-    what: 'left',
-    type: 'left',
-    args: [left('a'), left('b')],
-    bytes: 0,
-  });
-  inquiries.ask(tab, { kind: 'queue', call: 2, what: 'left', type: 'left', args: [left('c')], bytes: 0 });
+  ask(left('a'), left('b'));
+  ask(left('c'));
   expect(words).toEqual([]);
   inquiries.end();
   expect(words).toEqual([
     { kind: 'answer', call: 1, value: [null, null] },
     { kind: 'answer', call: 2, value: [null] },
   ]);
+});
+
+test('who asks waits 2 s of a link at most: of what is not known then it is too early to tell', () => {
+  ask(left('a'), left('b'));
+  clock.advance(INQUIRY_LIMIT_MS);
+  link();
+  answer(6);
+  clock.advance(INQUIRY_LIMIT_MS - 1);
+  ask(left('c'));
+  expect(words).toEqual([]);
+  clock.advance(1);
+  expect(words).toEqual([{ kind: 'answer', call: 1, value: [0, null] }]);
+
+  // What the server says of it all the same ends its stream, and is said to nobody.
+  answer(5);
+  expect(ups.map(({ kind }) => kind)).toEqual(['attach', 'detach', 'attach', 'detach', 'attach']);
+  answer(3);
+  expect(words).toEqual([words[0], { kind: 'answer', call: 2, value: [3] }]);
+  expect(clock.pending).toBe(0);
+  ask(left('d'));
+  clock.advance(INQUIRY_LIMIT_MS);
+  expect(words[2]).toEqual({ kind: 'answer', call: 3, value: [null] });
+});
+
+test('time without a link does not count', () => {
+  link();
+  ask(left('a'));
+  clock.advance(INQUIRY_LIMIT_MS - 1);
+  inquiries.unlinked();
+  clock.advance(INQUIRY_LIMIT_MS);
+  expect(words).toEqual([]);
+  link();
+  answer(5);
+  expect(words.map(({ value }) => value)).toEqual([[1]]);
+  expect(clock.pending).toBe(0);
 });

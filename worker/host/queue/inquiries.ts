@@ -1,5 +1,6 @@
 import { parseUp, START, toWire } from 'webgram';
 import type { DownEnvelope, UpEnvelope } from 'webgram';
+import type { Clock } from '../platform.ts';
 import type { Leaving } from '../port-protocol.ts';
 import { FIRST_INQUIRY } from './durable-queue.ts';
 import type { CallingTab, QueueCall, QueueLink } from './durable-queue.ts';
@@ -8,6 +9,9 @@ import { isCount } from './queue-records.ts';
 /** How many pages one call may ask about. */
 const MAX_LEFT = 64;
 
+/** How long, in ms, who asks may wait while there is a link: a page begins no session before. */
+export const INQUIRY_LIMIT_MS = 2_000;
+
 interface Inquiry {
   tab: CallingTab;
   call: number;
@@ -15,32 +19,40 @@ interface Inquiry {
   left: readonly (Leaving | undefined)[];
   /** Of the first of them: how many messages are lost, or `null` when it is too early to tell. */
   answers: (number | null)[];
+  cancelLimit: () => void;
 }
 
 /**
  * Finds out what has become of the messages that pages had not seen acknowledged when they went: attaches in the name of
  * each, as for a tab that has gone, and the answer says how far the server has received its stream.
  *
- * One stream after the other, so that one number of the link more is in use than tabs have.
+ * One stream after the other, so that one number of the link more is in use than tabs have. Of those that are not reached
+ * in 2 s of a link it is too early to tell.
  */
 export class Inquiries {
   readonly #isHere: (tabID: string) => boolean;
-  readonly #open: Inquiry[] = [];
+  readonly #after: Clock['after'];
+  readonly #open = new Set<Inquiry>();
   #link: QueueLink | undefined;
   #sessionID: number | null = null;
   /** Number of the stream that was asked about last, among the tabs of the present link. */
   #tab = FIRST_INQUIRY;
-  #isAsking = false;
+  /** What the server has still to say something of. */
+  #asked: { inquiry: Inquiry; left: Leaving } | undefined;
 
   /** @param isHere Whether this host still speaks for that tab: then it is too early to tell. */
-  constructor(isHere: (tabID: string) => boolean) {
+  constructor(isHere: (tabID: string) => boolean, after: Clock['after']) {
     this.#isHere = isHere;
+    this.#after = after;
   }
 
   /** Answers in its turn, when there is a link. Who is no page has left nothing. */
   ask(tab: CallingTab, { call, args }: QueueCall): void {
     const list = Array.isArray(args) ? args.slice(0, MAX_LEFT) : [];
-    this.#open.push({ tab, call, left: list.map(parseLeaving), answers: [] });
+    const left = list.map(parseLeaving);
+    const inquiry: Inquiry = { tab, call, left, answers: [], cancelLimit: () => undefined };
+    this.#open.add(inquiry);
+    if (this.#link !== undefined) this.#limit(inquiry);
     this.#goOn();
   }
 
@@ -48,26 +60,25 @@ export class Inquiries {
     this.#link = link;
     this.#sessionID = sessionID;
     this.#tab = FIRST_INQUIRY;
-    this.#isAsking = false;
+    this.#asked = undefined;
+    for (const inquiry of this.#open) this.#limit(inquiry);
     this.#goOn();
   }
 
   unlinked(): void {
     this.#link = undefined;
+    for (const { cancelLimit } of this.#open) cancelLimit();
   }
 
-  /** No link follows: to all who wait it is too early to tell. */
+  /** No link follows. */
   end(): void {
-    for (const { tab, call, left } of this.#open.splice(0)) {
-      tab.post({ kind: 'answer', call, value: left.map(() => null) });
-    }
+    for (const inquiry of this.#open) this.#answer(inquiry);
   }
 
   receive(down: DownEnvelope): void {
-    const inquiry = this.#open[0];
-    const left = inquiry?.left[inquiry.answers.length];
-    if (!this.#isAsking || down.kind !== 'attached' || down.tab !== this.#tab || !inquiry || !left) return;
-    this.#isAsking = false;
+    if (this.#asked === undefined || down.kind !== 'attached' || down.tab !== this.#tab) return;
+    const { inquiry, left } = this.#asked;
+    this.#asked = undefined;
     const { tab, counter, outcome, received } = down;
     const [, , oldest, end] = left;
     // A later attach of the tab speaks for itself, and nobody knows what has become of a stream that is forgotten.
@@ -77,24 +88,36 @@ export class Inquiries {
     this.#goOn();
   }
 
+  #limit(inquiry: Inquiry): void {
+    inquiry.cancelLimit();
+    inquiry.cancelLimit = this.#after(INQUIRY_LIMIT_MS, () => {
+      this.#answer(inquiry);
+    });
+  }
+
+  /** Of what is not known yet it is too early to tell. */
+  #answer(inquiry: Inquiry): void {
+    const { tab, call, left, answers, cancelLimit } = inquiry;
+    cancelLimit();
+    this.#open.delete(inquiry);
+    tab.post({ kind: 'answer', call, value: left.map((_, i) => answers[i] ?? null) });
+  }
+
   #goOn(): void {
-    for (;;) {
-      const link = this.#link;
-      const inquiry = this.#open[0];
-      if (inquiry === undefined || link === undefined || this.#isAsking) return;
-      const { tab, call, left, answers } = inquiry;
-      const { length } = answers;
-      const next = left[length];
-      if (length === left.length) {
-        this.#open.shift();
-        tab.post({ kind: 'answer', call, value: answers });
-      } else if (next === undefined) answers.push(0);
-      else if (this.#isOfAnother(next) || this.#isHere(next[0])) answers.push(null);
-      else {
-        this.#isAsking = true;
-        this.#tab += 1;
-        link.send(attachOf(next, this.#tab));
+    for (const inquiry of this.#open) {
+      const { left, answers } = inquiry;
+      while (answers.length < left.length) {
+        if (this.#link === undefined || this.#asked !== undefined) return;
+        const next = left[answers.length];
+        if (next === undefined) answers.push(0);
+        else if (this.#isOfAnother(next) || this.#isHere(next[0])) answers.push(null);
+        else {
+          this.#asked = { inquiry, left: next };
+          this.#tab += 1;
+          this.#link.send(attachOf(next, this.#tab));
+        }
       }
+      this.#answer(inquiry);
     }
   }
 

@@ -2,6 +2,7 @@ import type { DownEnvelope, UpEnvelope, WireError } from 'webgram';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MemoryKeyStore, type KeyStore, type Write } from '../key-store.ts';
 import type { QueueInfo } from '../port-protocol.ts';
+import { ManualClock } from '../testing/manual-clock.ts';
 import { until } from '../testing/until.ts';
 import { webCrypto } from '../web-crypto.ts';
 import type { QueueCall, QueueLimits, QueueLink } from './durable-queue.ts';
@@ -177,7 +178,7 @@ function host(keyStore: KeyStore = store, queueLimits?: QueueLimits): Queue {
     platform: {
       keyStore,
       crypto: webCrypto,
-      clock: { nowMs: () => 1_700_000_000_000 },
+      clock: new ManualClock(),
       ...(queueLimits === undefined ? {} : { queueLimits }),
     },
     owner: () => undefined,

@@ -65,7 +65,9 @@ export class Queue implements DurableQueue {
     this.#options = options;
     const { platform, address } = options;
     this.#limits = platform.queueLimits ?? DEFAULT_LIMITS;
-    this.#inquiries = new Inquiries(options.isHere);
+    this.#inquiries = new Inquiries(options.isHere, (delayMs, callback) =>
+      platform.clock.after(delayMs, callback),
+    );
     this.#books = new QueueStore(platform.keyStore, address);
   }
 
