@@ -15,7 +15,7 @@ export interface ElementClient extends Asking {
 }
 
 /** What the user is asked before something is done. */
-interface Question {
+export interface Question {
   title: string;
   text: string;
   /** What the button says that does it. */
@@ -94,8 +94,7 @@ export abstract class BaseElement<L extends CommonLabels> extends LitElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.#part();
-    // Who waits for the answer gets one.
-    this.#dialog?.close();
+    this.endQuestion();
   }
 
   protected override willUpdate(changed: PropertyValues): void {
@@ -204,6 +203,11 @@ export abstract class BaseElement<L extends CommonLabels> extends LitElement {
       dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
       dialog.showModal();
     });
+  }
+
+  /** Who waits for the user's answer gets no. */
+  protected endQuestion(): void {
+    this.#dialog?.close();
   }
 
   get #dialog(): HTMLDialogElement | undefined {

@@ -271,6 +271,17 @@ describe('logging out', () => {
     expect(focused(element)).toBe('Rename Device 2');
   });
 
+  test('is not asked any more, and not done, when the tab has gone over to another account', async () => {
+    const { client } = open();
+    await userEvent.click(button('Log out all other devices'));
+    await expect.element(dialog).toBeVisible();
+    client.switch([session(5, { isCurrent: true }), session(6)]);
+    await expect.element(dialog).not.toBeInTheDocument();
+    client.become({ name: 'active' });
+    await expect.element(button('Log out Device 6')).not.toHaveAttribute('aria-disabled');
+    expect(client.asked.map(([what]) => what)).not.toContain('revoke-others');
+  });
+
   test("that fails shows the application's own words and code", async () => {
     const { client } = open();
     await userEvent.click(button('Log out Device 1'));
@@ -324,6 +335,22 @@ describe('another proof', () => {
     await expect.element(status()).toHaveTextContent('Nothing has changed.');
     expect(attempts).toEqual([['revoke-others', undefined, 1]]);
     expect(items.elements()).toHaveLength(3);
+  });
+
+  test('that is given for another account than it was asked for changes nothing', async () => {
+    const { element, client } = open();
+    client.proof = 'secret';
+    let give!: (proof: string) => void;
+    const attempts = answer(element, () => new Promise((resolve) => (give = resolve)));
+    await userEvent.click(button('Log out all other devices'));
+    await agree();
+    await expect.poll(() => attempts.length).toBe(1);
+    client.switch([session(5, { isCurrent: true }), session(6)]);
+    client.become({ name: 'active' });
+    give('secret');
+    await expect.element(status()).toHaveTextContent('Nothing has changed.');
+    await expect.element(item('Device 6')).toBeVisible();
+    expect(client.asked.filter(([what]) => what === 'revoke-others')).toEqual([['revoke-others', null]]);
   });
 
   test('that nobody asks for, or that cannot be asked for, is an error', async () => {

@@ -3,7 +3,7 @@ import type { PropertyDeclarations, TemplateResult } from 'lit';
 import { repeat } from 'lit/directives/repeat.js';
 import { Devices, type Device, type DeviceSession } from '../devices.ts';
 import type { ClientState } from '../state.ts';
-import { BaseElement, codeOf, type ElementClient } from './base-element.ts';
+import { BaseElement, codeOf, type ElementClient, type Question } from './base-element.ts';
 import { baseStyles } from './base-styles.ts';
 import { DEVICES_LABELS, type DevicesLabels } from './devices-labels.ts';
 import { devicesStyles } from './devices-styles.ts';
@@ -55,6 +55,8 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
   #source: DevicesSource | undefined;
   /** Counts the lists that were asked for: what an earlier one brings is old. */
   #asked = 0;
+  /** Counts the accounts whose devices were shown: what the user wants of one is not done to another. */
+  #accounts = 0;
 
   protected join(client: ElementClient | undefined): () => void {
     this.#source = this.devices ?? (client && new Devices(client));
@@ -67,6 +69,8 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
     const off = client?.on('$switched', () => {
       // They are another account's. Those of this one are asked for when it is in session.
       this.#asked += 1;
+      this.#accounts += 1;
+      this.endQuestion();
       this.sessions = this.renaming = this.problem = undefined;
     });
     return () => {
@@ -128,16 +132,23 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
     });
   }
 
+  /** Asks the user, unless nothing can be changed. */
+  async #isSure(question: Question): Promise<boolean> {
+    const account = this.#accounts;
+    return !this.#isIdle && (await this.confirm(question)) && account === this.#accounts;
+  }
+
   /**
    * Brings another proof as often as it is wanted.
    *
-   * @returns `undefined` when the user gives none.
+   * @returns `undefined` when the user gives none, or is another one by then.
    */
   async #withProof<T>(
     action: StepUpEvent['action'],
     sessionID: number | undefined,
     call: (proof?: unknown) => Promise<T>,
   ): Promise<T | undefined> {
+    const account = this.#accounts;
     let proof: unknown;
     for (let attempt = 1; ; attempt++) {
       try {
@@ -148,7 +159,7 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
         this.dispatchEvent(event);
         if (event.response === undefined) throw error;
         proof = await event.response;
-        if (proof === undefined || proof === null) return undefined;
+        if (proof === undefined || proof === null || account !== this.#accounts) return undefined;
       }
     }
   }
@@ -159,10 +170,9 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
   }
 
   async #revoke(device: DeviceSession): Promise<void> {
-    if (this.#isIdle) return;
     const { sessionID } = device;
     const name = this.#nameOf(device);
-    const isSure = await this.confirm({
+    const isSure = await this.#isSure({
       title: this.say('revokeTitle', { name }),
       text: this.say('revokeText'),
       action: this.say('revoke'),
@@ -177,9 +187,8 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
   }
 
   async #revokeOthers(): Promise<void> {
-    if (this.#isIdle) return;
     const devices = this.#others;
-    const isSure = await this.confirm({
+    const isSure = await this.#isSure({
       title: this.say('revokeOthersTitle'),
       text: this.say('revokeOthersText', { count: String(devices.length) }),
       action: this.say('revoke'),
