@@ -10,7 +10,13 @@ import { parseArgs } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const FOLDERS = ['webgram', 'worker', 'client', 'server', 'examples'];
-const FILES = ['package.json', 'package-lock.json', 'tsconfig.json', 'vite.config.ts'];
+const FILES = [
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'vite.config.ts',
+  'inner-names.config.ts',
+];
 /** The last script that the build writes. */
 const LAST_BUILT = 'dist/examples/server.js';
 const SOURCE_FILE = /[.](ts|html|css|svg|json)$/;
