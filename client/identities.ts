@@ -142,7 +142,9 @@ export class Identities {
           // A later change has its own list.
           if (change === changes) listener(entries);
         },
-        () => undefined,
+        () => {
+          // The client has ended, as its state says, or it goes over and the list follows.
+        },
       );
     };
     let isGoingOver = false;
