@@ -125,6 +125,23 @@ describe('the list', () => {
     await expect.element(alert).not.toHaveTextContent('WEBGRAM');
   });
 
+  test('that cannot be asked for again says why until it can be; what else went wrong stays', async () => {
+    const { element, client } = open();
+    await expect.element(items.nth(2)).toBeVisible();
+    client.fault = new WebgramError('WEBGRAM_TIMEOUT', 'no answer');
+    await element.refresh();
+    await expect.element(alert).toHaveTextContent('WEBGRAM_TIMEOUT');
+    await element.refresh();
+    await expect.element(alert).not.toHaveTextContent('WEBGRAM');
+
+    await userEvent.click(button('Log out Device 1'));
+    client.fault = new AskError('locked', 'Your account is locked.');
+    await agree();
+    await expect.element(alert).toHaveTextContent('locked');
+    await element.refresh();
+    await expect.element(alert).toHaveTextContent('locked');
+  });
+
   test('is asked for again when the client is back, when the page is seen, and when it is wanted', async () => {
     const { element, client } = open();
     await expect.element(items.nth(2)).toBeVisible();

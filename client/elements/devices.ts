@@ -55,6 +55,8 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
   #source: DevicesSource | undefined;
   /** Counts the lists that were asked for: what an earlier one brings is old. */
   #asked = 0;
+  /** Why there was no list at the last try. */
+  #unlisted: typeof this.problem;
   /** Counts the accounts whose devices were shown: what the user wants of one is not done to another. */
   #accounts = 0;
 
@@ -93,8 +95,11 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
       this.sessions = sessions.toSorted(
         (a, b) => Number(b.isCurrent) - Number(a.isCurrent) || b.lastUsed.getTime() - a.lastUsed.getTime(),
       );
+      if (this.problem === this.#unlisted) this.problem = undefined;
     } catch (error) {
-      if (asked === this.#asked) this.fail(error);
+      if (asked !== this.#asked) return;
+      this.fail(error);
+      this.#unlisted = this.problem;
     }
   }
 
