@@ -40,6 +40,12 @@ async function workerIn(folder: string): Promise<string> {
   return (await readdir(folder)).find((file) => /^worker-.+\.js$/.test(file))!;
 }
 
+/** Adds one in the first of these tabs, and sees the result in all. */
+async function addOneSeenBy([page, ...others]: [Page, ...Page[]], x: number): Promise<void> {
+  await addOne(page, x);
+  for (const each of [page, ...others]) await expect(each.locator('#result')).toHaveText(String(x + 1));
+}
+
 /** All codes of `$notice` from now on. */
 async function noticesOf(page: Page): Promise<() => Promise<string[]>> {
   const notices = await page.evaluateHandle(() => {
@@ -56,8 +62,7 @@ test('after a deploy the newest build serves the old tabs as well, over one sock
   server,
 }) => {
   const old = await openTab(context, wire.url);
-  await addOne(old, 1);
-  await expect(old.locator('#result')).toHaveText('2');
+  await addOneSeenBy([old], 1);
   await server.stop();
   // Its worker has another address and another name.
   const deployed = await deployNext(server.root, BROWSER);
@@ -70,11 +75,8 @@ test('after a deploy the newest build serves the old tabs as well, over one sock
 
   const next = await openTab(context, new URL('next/index.html', wire.url).href);
   expect(await sessionIDOf(next)).toBe(1);
-  await addOne(next, 10);
-  await expect(next.locator('#result')).toHaveText('11');
-  await expect(old.locator('#result')).toHaveText('11');
-  await addOne(old, 20);
-  await expect(next.locator('#result')).toHaveText('21');
+  await addOneSeenBy([next, old], 10);
+  await addOneSeenBy([old, next], 20);
   await expect.poll(() => statsOf(old)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
   expect(await stateOf(old)).toEqual({ name: 'active' });
   expect(await notices()).toEqual([]);
@@ -82,8 +84,7 @@ test('after a deploy the newest build serves the old tabs as well, over one sock
 
   // A tab of the older build starts its worker anew, and that one serves all of them then.
   const late = await openTab(context, wire.url);
-  await addOne(late, 30);
-  for (const page of [old, next, late]) await expect(page.locator('#result')).toHaveText('31');
+  await addOneSeenBy([late, old, next], 30);
   await expect.poll(() => statsOf(old)).toEqual({ sockets: 1, sessions: 1, conns: 3 });
   expect(await notices()).toEqual([]);
 });
@@ -207,8 +208,7 @@ test('the server has another build under the same name: old and new tabs share o
   host,
 }) => {
   const old = await openTab(context, wire.url);
-  await addOne(old, 1);
-  await expect(old.locator('#result')).toHaveText('2');
+  await addOneSeenBy([old], 1);
   const script = new URL('.well-known/webgram/webgram.js', wire.url).href;
   const builds = async (): Promise<string | undefined> =>
     /worker-[\w-]+\.js/.exec(await (await fetch(script)).text())?.[0];
@@ -223,11 +223,8 @@ test('the server has another build under the same name: old and new tabs share o
   expect((await fetch(new URL(first!, script))).status).toBe(404);
 
   const next = await openTab(context, wire.url);
-  await addOne(next, 10);
-  await expect(next.locator('#result')).toHaveText('11');
-  await expect(old.locator('#result')).toHaveText('11');
-  await addOne(old, 20);
-  await expect(next.locator('#result')).toHaveText('21');
+  await addOneSeenBy([next, old], 10);
+  await addOneSeenBy([old, next], 20);
   await expect.poll(() => statsOf(old)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
   await old.evaluate(() => webgram.client!.durable.send('note', 1));
   await expect.poll(() => next.evaluate(() => webgram.client!.ask('data'))).toMatchObject({ notes: [1] });
@@ -235,9 +232,8 @@ test('the server has another build under the same name: old and new tabs share o
   // The old tab gets the new build as well, and no tab has the first one.
   await old.reload();
   expect(await waitForSession(old)).toMatchObject({ sessionID: 1 });
-  await addOne(old, 30);
+  await addOneSeenBy([old, next], 30);
   for (const page of [old, next]) {
-    await expect(page.locator('#result')).toHaveText('31');
     expect((await identityOf(page))?.sessionID).toBe(1);
     expect(await page.evaluate(() => webgram.client!.host?.kind)).toBe(host);
   }
