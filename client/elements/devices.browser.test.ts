@@ -299,6 +299,18 @@ describe('logging out', () => {
     expect(client.asked.map(([what]) => what)).not.toContain('revoke-others');
   });
 
+  test('is not asked any more when the page shows the devices of another client', async () => {
+    const { element } = open();
+    const other = new TestClient();
+    other.sessions = [session(5, { isCurrent: true }), session(6)];
+    await userEvent.click(button('Log out all other devices'));
+    await expect.element(dialog).toBeVisible();
+    element.client = other;
+    await expect.element(dialog).not.toBeInTheDocument();
+    await expect.element(item('Device 6')).toBeVisible();
+    expect(other.asked).toEqual([['list', 0]]);
+  });
+
   test("that fails shows the application's own words and code", async () => {
     const { client } = open();
     await userEvent.click(button('Log out Device 1'));

@@ -62,7 +62,7 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
 
   protected join(client: ElementClient | undefined): () => void {
     this.#source = this.devices ?? (client && new Devices(client));
-    this.sessions = undefined;
+    this.#forget();
     void this.refresh();
     const look = () => {
       if (document.visibilityState === 'visible') void this.refresh();
@@ -71,14 +71,18 @@ class DevicesList extends BaseElement<DevicesLabels> implements DevicesElement {
     const off = client?.on('$switched', () => {
       // They are another account's. Those of this one are asked for when it is in session.
       this.#asked += 1;
-      this.#accounts += 1;
-      this.endQuestion();
-      this.sessions = this.renaming = this.problem = undefined;
+      this.#forget();
     });
     return () => {
       document.removeEventListener('visibilitychange', look);
       off?.();
     };
+  }
+
+  #forget(): void {
+    this.#accounts += 1;
+    this.endQuestion();
+    this.sessions = this.renaming = this.problem = undefined;
   }
 
   protected follow({ name }: ClientState): void {
