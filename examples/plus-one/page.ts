@@ -1,4 +1,4 @@
-import type { Client } from 'webgram-sessions';
+import type { AskError, Client } from 'webgram-sessions';
 import type { App, Visitor } from './messages.ts';
 
 /** Made by the script tag in index.html. */
@@ -27,8 +27,10 @@ async function ask(x: number) {
     show('answer', await client.ask('incr', x));
     write('problem', '');
   } catch (error) {
+    // Of the library, or an AskError of the server.
+    const { code, message } = error as AskError;
     write('answer', '–');
-    write('problem', `No answer: ${error instanceof Error ? error.message : String(error)}.`);
+    write('problem', `No answer: ${message} (${code}).`);
   }
 }
 
