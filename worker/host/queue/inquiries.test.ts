@@ -133,7 +133,7 @@ test('where no link follows it is too early to tell', () => {
   ]);
 });
 
-test('who asks waits 2 s of a link at most: of what is not known then it is too early to tell', () => {
+test('who asks waits 5 s of a link at most: of what is not known then it is too early to tell', () => {
   ask(left('a'), left('b'));
   clock.advance(INQUIRY_LIMIT_MS);
   link();

@@ -10,7 +10,7 @@ import { isCount } from './queue-records.ts';
 const MAX_LEFT = 64;
 
 /** How long, in ms, who asks may wait while there is a link: a page begins no session before. */
-export const INQUIRY_LIMIT_MS = 2_000;
+export const INQUIRY_LIMIT_MS = 5_000;
 
 interface Inquiry {
   tab: CallingTab;
@@ -27,7 +27,7 @@ interface Inquiry {
  * each, as for a tab that has gone, and the answer says how far the server has received its stream.
  *
  * One stream after the other, so that one number of the link more is in use than tabs have. Of those that are not reached
- * in 2 s of a link it is too early to tell.
+ * in 5 s of a link it is too early to tell.
  */
 export class Inquiries {
   readonly #isHere: (tabID: string) => boolean;
