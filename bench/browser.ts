@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { chromium, type Browser, type CDPSession, type Page } from 'playwright';
+import { chromium, type Browser, type BrowserContext, type CDPSession, type Page } from 'playwright';
 import { CHROMIUM_ARGS, findChromium } from '../e2e/engines/find.mjs';
 import { serve } from './process.ts';
 import type {} from './pages.ts';
-import type { BrowserMemory, TabTimes, ToBrowser } from './subjects.ts';
+import type { AddTimes, BrowserMemory, HostKind, TabTimes, ToBrowser, UseTimes } from './subjects.ts';
 
 let browser: Browser | undefined;
 const tabs: Page[] = [];
@@ -12,25 +12,39 @@ serve<ToBrowser>(
   async (message) => {
     switch (message.kind) {
       case 'launch':
-        return launch(message.url);
+        return launch(message.url, message.host);
       case 'open':
         return open(message.url);
       case 'memory':
         return memory();
+      case 'add-accounts':
+        return addAccounts(message.url, message.count);
+      case 'use-accounts':
+        return useAccounts(message.url, message.count, message.floorPort);
     }
   },
   async () => browser?.close(),
 );
 
 /** One tab comes and goes before those that count, with a profile of its own. */
-async function launch(url: string): Promise<void> {
+async function launch(url: string, host: HostKind): Promise<void> {
   const executablePath = findChromium();
   if (executablePath === undefined) throw new Error('there is no Chromium');
   browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGS });
-  const context = await browser.newContext();
+  const context = await newContext(host);
   await openIn(await context.newPage(), url);
   await context.close();
-  await browser.newContext();
+  await newContext(host);
+}
+
+async function newContext(host: HostKind): Promise<BrowserContext> {
+  const context = await browser!.newContext();
+  if (host === 'leader-tab') {
+    await context.addInitScript(() => {
+      Reflect.deleteProperty(globalThis, 'SharedWorker');
+    });
+  }
+  return context;
 }
 
 async function open(url: string): Promise<TabTimes> {
@@ -42,6 +56,66 @@ async function open(url: string): Promise<TabTimes> {
 async function openIn(page: Page, url: string): Promise<TabTimes> {
   await page.goto(url);
   return page.evaluate(() => linked);
+}
+
+const userName = (n: number): string => `user-${n}`;
+
+/** The first tab has the host where a tab has it, and is neither the one that acts nor the one that watches. */
+async function openThree(url: string): Promise<Page> {
+  for (const each of [url, `${url}#watch`, url]) await open(each);
+  return tabs.at(-1)!;
+}
+
+/** With the tabs goes the host, and every link. */
+async function addAccounts(url: string, count: number): Promise<AddTimes> {
+  const page = await openThree(url);
+  const addSeen: number[] = [];
+  const addHop: number[] = [];
+  // The first account takes up the identity that the page has had.
+  await page.evaluate((name) => accounts.begin(name), userName(0));
+  for (let n = 1; n <= count; n += 1) {
+    addSeen.push(await page.evaluate((name) => accounts.add(name), userName(n)));
+    addHop.push(await page.evaluate(() => accounts.hop()));
+  }
+  for (const each of tabs.splice(0)) await each.close();
+  // A shared worker may stay for a while.
+  const session = await browser!.newBrowserCDPSession();
+  for (const targetId of await workersOf(session)) await session.send('Target.closeTarget', { targetId });
+  await session.detach();
+  return { addSeen, addHop };
+}
+
+async function useAccounts(url: string, count: number, floorPort: number): Promise<UseTimes> {
+  const page = await openThree(url);
+  const times: Omit<UseTimes, 'warmHandshakes' | 'coldHandshakes'> = {
+    ...{ warm: [], cold: [], switchSeen: [], renameSeen: [], hop: [], connect: [] },
+  };
+  const { warm, cold, switchSeen, renameSeen, hop, connect } = times;
+  const hopOnce = async (): Promise<unknown> => hop.push(await page.evaluate(() => accounts.hop()));
+  const switchTo = async (n: number, into: number[]): Promise<void> => {
+    const { activeMs, seenMs } = await page.evaluate((name) => accounts.switchTo(name), userName(n));
+    into.push(activeMs);
+    switchSeen.push(seenMs);
+    await hopOnce();
+  };
+  const handshakes = (): Promise<number> => page.evaluate(() => accounts.handshakes());
+  const atFirst = await handshakes();
+  for (let n = 0; n < count; n += 1) {
+    await switchTo(n, cold);
+    connect.push(await page.evaluate((port) => accounts.connect(port), floorPort));
+  }
+  const between = await handshakes();
+  // The two that were used last.
+  for (let n = 0; n < count; n += 1) await switchTo(count - 2 + (n % 2), warm);
+  const atLast = await handshakes();
+  for (let n = 0; n < count; n += 1) {
+    const rename = { name: userName(n), to: `renamed ${n}` };
+    renameSeen.push(await page.evaluate(({ name, to }) => accounts.rename(name, to), rename));
+    await hopOnce();
+  }
+  const coldHandshakes = (between - atFirst) / count;
+  const warmHandshakes = (atLast - between) / count;
+  return { ...times, warmHandshakes, coldHandshakes };
 }
 
 async function memory(): Promise<BrowserMemory> {
@@ -68,11 +142,15 @@ async function heapOf(send: (method: HeapMethod) => Promise<unknown>): Promise<n
   return ((await send('Runtime.getHeapUsage')) as { usedSize: number }).usedSize;
 }
 
+async function workersOf(browserSession: CDPSession): Promise<string[]> {
+  const { targetInfos } = await browserSession.send('Target.getTargets');
+  return targetInfos.filter(({ type }) => type === 'shared_worker').map(({ targetId }) => targetId);
+}
+
 /** @returns The same of all shared workers. */
 async function workerHeap(browserSession: CDPSession): Promise<number> {
-  const { targetInfos } = await browserSession.send('Target.getTargets');
   let bytes = 0;
-  for (const { targetId } of targetInfos.filter(({ type }) => type === 'shared_worker')) {
+  for (const targetId of await workersOf(browserSession)) {
     const { sessionId } = await browserSession.send('Target.attachToTarget', { targetId, flatten: false });
     bytes += await heapOf((method) => sendTo(browserSession, sessionId, method));
     await browserSession.send('Target.detachFromTarget', { sessionId });

@@ -1,5 +1,5 @@
 import type { PAGES } from './pages.ts';
-import type { LoadSpec, ServerSpec } from './subjects.ts';
+import type { HostKind, LoadSpec, ServerSpec } from './subjects.ts';
 
 /** One thing that is measured, beside others that do the same. */
 export interface Subject {
@@ -36,6 +36,17 @@ export interface TabsSubject {
   goals?: { fromScript?: number; sockets?: number; serverHeap?: number };
 }
 
+/** Accounts of a real browser, switched, added and renamed. */
+export interface AccountsJob extends Omit<JobName, 'floor'> {
+  kind: 'accounts';
+  count: number;
+  server: ServerSpec;
+  floor: ServerSpec;
+  hosts: readonly HostKind[];
+  /** What the design wants at most, in ms. */
+  goals: { warm: number; seen: number };
+}
+
 interface JobName {
   name: string;
   /** Belongs to these groups, which can be run by name. */
@@ -55,7 +66,7 @@ const PUT: ServerSpec = { kind: 'put' };
 const SAVED_BYTES = 100;
 
 /** @param scale Of the number of operations; 1 is what makes a round about half a second long, so that the subjects take turns often. */
-export function makeJobs(scale: number): (Job | TabsJob)[] {
+export function makeJobs(scale: number): (Job | TabsJob | AccountsJob)[] {
   const times = (count: number): number => Math.max(1, Math.round(count * scale));
   const connect = (resume: boolean): LoadSpec => ({
     kind: 'connect',
@@ -188,6 +199,17 @@ export function makeJobs(scale: number): (Job | TabsJob)[] {
           goals: { fromScript: 10, sockets: 1, serverHeap: 1_024 },
         },
       ],
+    },
+    {
+      name: 'accounts',
+      groups: ['accounts'],
+      kind: 'accounts',
+      // Switches go between two.
+      count: Math.max(3, times(20)),
+      server: WEBGRAM,
+      floor: WS,
+      hosts: ['shared-worker', 'leader-tab'],
+      goals: { warm: 50, seen: 20 },
     },
   ];
 }

@@ -1,11 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { accountsTable, measureAccounts, type MeasuredAccounts } from './accounts.ts';
 import { formatNumber, formatSpread, formatTable, ratios, spreadOf } from './figures.ts';
-import { makeJobs, type Goal, type Job, type TabsJob } from './jobs.ts';
+import { makeJobs, type AccountsJob, type Goal, type Job, type TabsJob } from './jobs.ts';
 import { measure, type Measured } from './measure.ts';
 import { costsOf } from './profile.ts';
-import { measureTabs, tabsTable, whyNoTabs, type MeasuredTabs } from './tabs.ts';
+import { measureTabs, tabsTable, whyNoBrowser, type MeasuredTabs } from './tabs.ts';
 
 const USAGE = 'npm run bench -- [JOB or GROUP …] [--rounds N] [--scale X] [--profile]';
 
@@ -34,18 +35,26 @@ export async function main(argv: string[], { root, code }: { root: string; code:
   }
   const results = `${root}bench/results`;
   const startedAt = new Date().toISOString();
-  const measured: { job: string; subjects: (Measured | MeasuredTabs)[] }[] = [];
+  const measured: { job: string; subjects: (Measured | MeasuredTabs | MeasuredAccounts)[] }[] = [];
   for (const job of jobs) {
-    if (job.kind === 'tabs') {
+    if (job.kind === 'tabs' || job.kind === 'accounts') {
       const options = { code, rounds, scripts: `${root}dist/browser` };
-      const why = whyNoTabs(options);
+      const why = whyNoBrowser(options);
       if (why !== undefined) {
         console.log(`\n${job.name}\nNOT MEASURED: ${why}`);
         continue;
       }
-      const subjects = await measureTabs(job, options);
-      measured.push({ job: job.name, subjects });
-      console.log(`\n${job.name}, ${job.count} of them\n${tabsTable(job, subjects)}`);
+      let table: string;
+      if (job.kind === 'tabs') {
+        const subjects = await measureTabs(job, options);
+        measured.push({ job: job.name, subjects });
+        table = tabsTable(job, subjects);
+      } else {
+        const subjects = await measureAccounts(job, options);
+        measured.push({ job: job.name, subjects });
+        table = accountsTable(job, subjects);
+      }
+      console.log(`\n${job.name}, ${job.count} of them\n${table}`);
       continue;
     }
     const profiles = values.profile ? `${results}/profiles/${job.name.replaceAll(/\W+/g, '-')}` : undefined;
@@ -64,7 +73,7 @@ export async function main(argv: string[], { root, code }: { root: string; code:
   return 0;
 }
 
-function isMeant({ name, groups }: Job | TabsJob, word: string): boolean {
+function isMeant({ name, groups }: Job | TabsJob | AccountsJob, word: string): boolean {
   return groups.includes(word) || name.includes(word);
 }
 

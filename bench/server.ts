@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type Server as HttpServer } from 'node:http';
 import { Session } from 'node:inspector/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import path from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { Server as SocketIO } from 'socket.io';
 import { WebSocketServer } from 'ws';
+import { intercept } from '../server/http/intercept.ts';
 import { LevelStore, Server } from '../server/index.ts';
 import { serve } from './process.ts';
 import type { Done, Memory, ServerSpec, Site, ToServer } from './subjects.ts';
@@ -64,10 +65,7 @@ async function start(spec: ServerSpec, site: Site | undefined): Promise<Running>
 }
 
 async function startWs(site: Site | undefined): Promise<Running> {
-  const http = createServer((req, res) => {
-    if (site === undefined || req.url !== '/') res.writeHead(404).end();
-    else res.setHeader('Content-Type', 'text/html').end(site.html);
-  });
+  const http = createSite(site);
   const server = new WebSocketServer({ server: http, perMessageDeflate: false });
   server.on('connection', (socket) => {
     socket.on('error', () => undefined);
@@ -75,13 +73,26 @@ async function startWs(site: Site | undefined): Promise<Running> {
       socket.send(data, { binary: isBinary });
     });
   });
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const port = await listen(http);
   const close = async (): Promise<void> => {
     for (const client of server.clients) client.terminate();
     http.close();
   };
   const sockets = (): number => server.clients.size;
-  return { port: (http.address() as AddressInfo).port, sessions: () => 0, sockets, close };
+  return { port, sessions: () => 0, sockets, close };
+}
+
+/** Serves the only page, if there is one. */
+function createSite(site: Site | undefined): HttpServer {
+  return createServer((req, res) => {
+    if (site === undefined || req.url !== '/') res.writeHead(404).end();
+    else res.setHeader('Content-Type', 'text/html').end(site.html);
+  });
+}
+
+async function listen(http: HttpServer): Promise<number> {
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  return (http.address() as AddressInfo).port;
 }
 
 async function startSocketIO(): Promise<Running> {
@@ -96,12 +107,12 @@ async function startSocketIO(): Promise<Running> {
       done(data);
     });
   });
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const port = await listen(http);
   const close = async (): Promise<void> => {
     await io.close();
   };
   const sockets = (): number => io.engine.clientsCount;
-  return { port: (http.address() as AddressInfo).port, sessions: () => 0, sockets, close };
+  return { port, sessions: () => 0, sockets, close };
 }
 
 async function startWebgram(
@@ -112,11 +123,11 @@ async function startWebgram(
   const store = new LevelStore(db);
   if (commits === 'each') writeEachByItself(store);
   const plenty = 1e9;
+  const http = createSite(site);
   const server = new Server({
     store,
     keyFile: `${db}.key`,
-    port: 0,
-    hostname: '127.0.0.1',
+    server: http,
     retention: { streamGraceMs: GRACE_MS },
     limits: {
       createBurst: plenty,
@@ -124,7 +135,7 @@ async function startWebgram(
       maxUnproved: plenty,
       ...(frames === 'each' ? { tickFrameBytes: 1 } : {}),
     },
-    ...(site === undefined ? {} : { root: await writePage(site.html), browserFolder: site.scripts }),
+    ...(site === undefined ? {} : { browserFolder: site.scripts }),
     manualStart: true,
   });
   server.answer['echo'] = (_conn, data): unknown => data;
@@ -134,20 +145,26 @@ async function startWebgram(
     await conn.save();
     return count;
   };
+  server.answer['login'] = (conn, name) => conn.login(String(name));
+  server.answer['handshakes'] = () => handshakes;
   await server.start();
+  let handshakes = 0;
+  intercept(http, {
+    request: () => false,
+    upgrade: () => {
+      handshakes += 1;
+      return false;
+    },
+  });
   return {
-    port: server.port,
+    port: await listen(http),
     sessions: () => server.sessions.live.size,
     sockets: () => server.sockets,
-    close: () => server.close(),
+    close: async () => {
+      await server.close();
+      http.close();
+    },
   };
-}
-
-/** @returns The folder that it is in. */
-async function writePage(html: string): Promise<string> {
-  const root = await makeFolder();
-  await writeFile(path.join(root, 'index.html'), html);
-  return root;
 }
 
 /** Takes the group commit away, to see what it is good for. */

@@ -70,6 +70,40 @@ export interface TabTimes {
   scriptMs: number;
 }
 
+export type HostKind = 'shared-worker' | 'leader-tab';
+
+/** Of one switch between accounts, in ms. */
+export interface SwitchTimes {
+  /** Until the tab that was told to is in session again. */
+  activeMs: number;
+  /** Until another tab has heard of it. */
+  seenMs: number;
+}
+
+/** What accounts took while they were added, time by time, in ms. */
+export interface AddTimes {
+  /** Until another tab has heard of it. */
+  addSeen: number[];
+  /** Between two tabs and back, bare. */
+  addHop: number[];
+}
+
+/** What accounts took that were there, time by time, in ms. */
+export interface UseTimes {
+  /** Switches to accounts whose link is up, and to such as have none. */
+  warm: number[];
+  cold: number[];
+  /** Until another tab has heard of it. */
+  switchSeen: number[];
+  renameSeen: number[];
+  /** Between two tabs and back, bare; and a bare WebSocket. */
+  hop: number[];
+  connect: number[];
+  /** WebSockets that the server was asked for, for each switch. */
+  warmHandshakes: number;
+  coldHandshakes: number;
+}
+
 /** Of all tabs that are open; JavaScript heaps after the garbage was collected; in bytes. */
 export interface BrowserMemory {
   /** Heaps of the pages. */
@@ -81,4 +115,11 @@ export interface BrowserMemory {
 }
 
 export type ToBrowser =
-  { kind: 'launch'; url: string } | { kind: 'open'; url: string } | { kind: 'memory' } | { kind: 'stop' };
+  | { kind: 'launch'; url: string; host: HostKind }
+  | { kind: 'open'; url: string }
+  | { kind: 'memory' }
+  /** Makes so many accounts beside the first, and closes all tabs. */
+  | { kind: 'add-accounts'; url: string; count: number }
+  /** Switches between them. @param floorPort Of a bare WebSocket server. */
+  | { kind: 'use-accounts'; url: string; count: number; floorPort: number }
+  | { kind: 'stop' };

@@ -26,7 +26,7 @@ export interface MeasuredTabs {
   serverHeap: number[];
 }
 
-export interface TabsOptions {
+export interface BrowserOptions {
   /** Folder of the bundles. */
   code: string;
   /** Folder of the built scripts. */
@@ -34,15 +34,15 @@ export interface TabsOptions {
   rounds: number;
 }
 
-/** @returns Why tabs cannot be measured here; `undefined` when they can. */
-export function whyNoTabs({ scripts }: TabsOptions): string | undefined {
+/** @returns Why no browser can be measured here; `undefined` when one can. */
+export function whyNoBrowser({ scripts }: BrowserOptions): string | undefined {
   if (findChromium() === undefined) return 'there is no Chromium; WEBGRAM_CHROMIUM may name one';
   if (!existsSync(`${scripts}/webgram.js`)) return 'there are no built scripts; `npm run build` makes them';
   return undefined;
 }
 
 /** Measures all subjects in turns, each round with a browser and a server of its own. */
-export async function measureTabs(job: TabsJob, options: TabsOptions): Promise<MeasuredTabs[]> {
+export async function measureTabs(job: TabsJob, options: BrowserOptions): Promise<MeasuredTabs[]> {
   const all = job.subjects.map(nothingOf);
   for (let round = 0; round < Math.min(options.rounds, 3); round += 1) {
     for (const [i, subject] of job.subjects.entries())
@@ -54,7 +54,7 @@ export async function measureTabs(job: TabsJob, options: TabsOptions): Promise<M
 async function measureRound(
   count: number,
   { server: spec, page }: TabsSubject,
-  { code, scripts }: TabsOptions,
+  { code, scripts }: BrowserOptions,
   into: MeasuredTabs,
 ): Promise<void> {
   const server = new Peer({ file: `${code}/server.mjs`, core: coreFor('server'), nodeArgs: ['--expose-gc'] });
@@ -62,7 +62,7 @@ async function measureRound(
   try {
     const port = await server.ask<number>({ kind: 'start', spec, site: { html: PAGES[page], scripts } });
     const url = `http://127.0.0.1:${port}/`;
-    await browser.ask({ kind: 'launch', url });
+    await browser.ask({ kind: 'launch', url, host: 'shared-worker' });
     await whenForgotten(server);
     const before = await browser.ask<BrowserMemory>({ kind: 'memory' });
     const times: TabTimes[] = [];
