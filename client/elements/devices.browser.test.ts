@@ -56,7 +56,7 @@ function open(sessions = usual()): { element: DevicesElement; client: TestClient
 
 /** Says yes to what is asked. */
 async function agree(): Promise<void> {
-  await userEvent.click(dialog.getByRole('button', { name: 'Log out' }));
+  await userEvent.click(dialog.getByRole('button', { name: 'Sign out' }));
 }
 
 beforeEach(() => emulate({}));
@@ -74,8 +74,8 @@ describe('the list', () => {
 
   test('cannot end the device that it is shown on', async () => {
     open();
-    await expect.element(button('Log out Device 1')).toBeVisible();
-    await expect.element(button('Log out Device 2')).not.toBeInTheDocument();
+    await expect.element(button('Sign out Device 1')).toBeVisible();
+    await expect.element(button('Sign out Device 2')).not.toBeInTheDocument();
   });
 
   test('marks a device of which a copy is in use, in words of the page', async () => {
@@ -108,7 +108,7 @@ describe('the list', () => {
   test('of one has nothing to log out', async () => {
     open([session(2, { isCurrent: true })]);
     await expect.element(items.first()).toBeVisible();
-    await expect.element(button(/^Log out/)).not.toBeInTheDocument();
+    await expect.element(button(/^Sign out/)).not.toBeInTheDocument();
   });
 
   test('is loaded visibly, and says why it cannot be, with another try', async () => {
@@ -180,7 +180,7 @@ describe('the list', () => {
     await expect.element(items.first()).toBeVisible();
     client.become({ name: 'waiting', retryAtMs: 0, reason: 'lost' });
     await expect.element(page.getByText('The server cannot be reached.')).toBeVisible();
-    for (const name of ['Log out Device 1', 'Rename Device 1', 'Log out all other devices']) {
+    for (const name of ['Sign out Device 1', 'Rename Device 1', 'Sign out all other devices']) {
       await expect.element(button(name)).toHaveAttribute('aria-disabled', 'true');
       await userEvent.click(button(name), { force: true });
     }
@@ -227,7 +227,7 @@ describe('renaming', () => {
     await userEvent.click(button('Rename Device 1'));
     client.sessions = client.sessions.filter(({ sessionID }) => sessionID !== 1);
     await userEvent.keyboard('Kitchen{Enter}');
-    await expect.element(status()).toHaveTextContent('Device 1 was logged out already.');
+    await expect.element(status()).toHaveTextContent('Device 1 was signed out already.');
     await expect.element(item('Device 1')).not.toBeInTheDocument();
   });
 });
@@ -236,17 +236,17 @@ describe('logging out', () => {
   test('is asked before; then the focus goes to what stands in its place', async () => {
     const { element, client } = open();
     const revoked = heard('webgram-revoked');
-    await userEvent.click(button('Log out Chrome on Android'));
-    await expect.element(dialog).toHaveAccessibleName('Log out Chrome on Android?');
+    await userEvent.click(button('Sign out Chrome on Android'));
+    await expect.element(dialog).toHaveAccessibleName('Sign out Chrome on Android?');
     expect(focused(element)).toBe('Cancel');
     await userEvent.keyboard('{Escape}');
     await expect.element(dialog).not.toBeInTheDocument();
-    expect(focused(element)).toBe('Log out Chrome on Android');
+    expect(focused(element)).toBe('Sign out Chrome on Android');
     expect(client.asked).toEqual([['list', 0]]);
 
     await userEvent.keyboard('{Enter}');
     await agree();
-    await expect.element(status()).toHaveTextContent('Chrome on Android is logged out.');
+    await expect.element(status()).toHaveTextContent('Chrome on Android is signed out.');
     expect(items.elements()).toHaveLength(2);
     expect(client.asked).toContainEqual(['revoke', 3, null]);
     expect(revoked.map(({ detail }) => detail.devices.map(({ sessionID }) => sessionID))).toEqual([[3]]);
@@ -255,33 +255,33 @@ describe('logging out', () => {
 
   test('is one thing at a time', async () => {
     const { client } = open();
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     const go = client.gate.close();
     await agree();
-    await expect.element(button('Log out Chrome on Android')).toHaveAttribute('aria-disabled', 'true');
-    await userEvent.click(button('Log out Chrome on Android'), { force: true });
+    await expect.element(button('Sign out Chrome on Android')).toHaveAttribute('aria-disabled', 'true');
+    await userEvent.click(button('Sign out Chrome on Android'), { force: true });
     await expect.element(dialog).not.toBeInTheDocument();
     go();
-    await expect.element(status()).toHaveTextContent('Device 1 is logged out.');
+    await expect.element(status()).toHaveTextContent('Device 1 is signed out.');
   });
 
   test('of one that has gone says so, and tells no event', async () => {
     const { client } = open();
     const revoked = heard('webgram-revoked');
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     client.sessions = client.sessions.filter(({ sessionID }) => sessionID !== 1);
     await agree();
-    await expect.element(status()).toHaveTextContent('Device 1 was logged out already.');
+    await expect.element(status()).toHaveTextContent('Device 1 was signed out already.');
     expect(revoked).toEqual([]);
   });
 
   test('of all others leaves this one', async () => {
     const { element, client } = open();
     const revoked = heard('webgram-revoked');
-    await userEvent.click(button('Log out all other devices'));
-    await expect.element(dialog).toHaveAccessibleDescription(/logged out: 2/);
+    await userEvent.click(button('Sign out all other devices'));
+    await expect.element(dialog).toHaveAccessibleDescription(/signed out: 2/);
     await agree();
-    await expect.element(status()).toHaveTextContent('Devices logged out: 2.');
+    await expect.element(status()).toHaveTextContent('Devices signed out: 2.');
     expect(items.elements()).toHaveLength(1);
     expect(client.asked).toContainEqual(['revoke-others', null]);
     expect(revoked.map(({ detail }) => detail.devices.length)).toEqual([2]);
@@ -313,7 +313,7 @@ describe('logging out', () => {
 
   test("that fails shows the application's own words and code", async () => {
     const { client } = open();
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     client.fault = new AskError('locked', 'Your account is locked.');
     await agree();
     await expect.element(alert).toHaveTextContent('Your account is locked. locked');
@@ -341,9 +341,9 @@ describe('another proof', () => {
       () => 'wrong',
       async () => 'secret',
     );
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     await agree();
-    await expect.element(status()).toHaveTextContent('Device 1 is logged out.');
+    await expect.element(status()).toHaveTextContent('Device 1 is signed out.');
     expect(attempts).toEqual([
       ['revoke', 1, 1],
       ['revoke', 1, 2],
@@ -359,7 +359,7 @@ describe('another proof', () => {
     const { element, client } = open();
     client.proof = 'secret';
     const attempts = answer(element, () => undefined);
-    await userEvent.click(button('Log out all other devices'));
+    await userEvent.click(button('Sign out all other devices'));
     await agree();
     await expect.element(status()).toHaveTextContent('Nothing has changed.');
     expect(attempts).toEqual([['revoke-others', undefined, 1]]);
@@ -385,13 +385,13 @@ describe('another proof', () => {
   test('that nobody asks for, or that cannot be asked for, is an error', async () => {
     const { element, client } = open();
     client.proof = 'secret';
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     await agree();
     await expect.element(alert).toHaveTextContent('WEBGRAM_STEP_UP_REQUIRED');
     answer(element, async () => {
       throw new Error('no authenticator');
     });
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     await agree();
     await expect.element(alert).toHaveTextContent('no authenticator');
   });
@@ -447,7 +447,7 @@ describe.each(LOOKS)('axe finds nothing, in %s,', (_name, media, dir) => {
     expect(await violations()).toEqual([]);
     await expect.element(items.first()).toBeVisible();
     expect(await violations()).toEqual([]);
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     await expect.element(dialog).toBeVisible();
     expect(await violations()).toEqual([]);
     client.fault = new WebgramError('WEBGRAM_TIMEOUT', 'no answer');

@@ -22,11 +22,11 @@ export type DevicesSource = Pick<Devices, 'list' | 'rename' | 'revoke' | 'revoke
 /** What the events of `<webgram-devices>` tell. All bubble, also out of shadow trees. */
 export interface DevicesEventMap {
   'webgram-step-up': StepUpEvent;
-  /** The user has logged these out. */
+  /** The user has signed these out. */
   'webgram-revoked': CustomEvent<{ devices: DeviceSession[] }>;
 }
 
-/** `<webgram-devices>`: where the user is logged in, to name and to end. */
+/** `<webgram-devices>`: where the user is signed in, to name and to end. */
 export interface DevicesElement extends HTMLElement {
   /** Whose devices. Default: `webgram.client` of the script tag, as soon as there is one. */
   client: ElementClient | undefined;

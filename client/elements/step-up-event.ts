@@ -6,7 +6,7 @@
 export class StepUpEvent extends Event {
   /** What shall be done. */
   readonly action: 'revoke' | 'revoke-others';
-  /** The device that shall be logged out; `undefined` for all others. */
+  /** The device that shall be signed out; `undefined` for all others. */
   readonly sessionID: number | undefined;
   /** 1 at first; more when the last proof was not good enough. */
   readonly attempt: number;

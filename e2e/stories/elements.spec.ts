@@ -49,8 +49,8 @@ test('the phone names the laptop and logs it out, in the list of devices that a 
   await expect(items.nth(1)).toContainText('Laptop');
 
   const gone = waitForState(laptop, 'denied');
-  await phone.getByRole('button', { name: 'Log out Laptop' }).click();
-  await phone.getByRole('dialog').getByRole('button', { name: 'Log out' }).click();
+  await phone.getByRole('button', { name: 'Sign out Laptop' }).click();
+  await phone.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
   expect(await gone).toEqual({ name: 'denied', reason: 'revoked' });
   await expect(items).toHaveCount(1);
   expect(await stateOf(phone)).toEqual({ name: 'active' });

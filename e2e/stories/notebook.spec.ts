@@ -18,6 +18,7 @@ test.use({
 
 const titleOf = (page: Page) => page.getByLabel('Title');
 const textOf = (page: Page) => page.getByLabel('Text');
+const formOf = (page: Page) => page.getByRole('form', { name: 'Your notebook' });
 const statusOf = (page: Page) => page.locator('#link');
 const titlesOf = (page: Page) => page.locator('#notes strong');
 
@@ -29,17 +30,17 @@ async function openNotebook(context: BrowserContext, url: string): Promise<Page>
 
 async function enter(
   page: Page,
-  how: 'Log in' | 'Sign up',
+  how: 'Sign in' | 'Sign up',
   name: string,
   password = PASSWORD,
 ): Promise<void> {
   await page.getByLabel('Name', { exact: true }).fill(name);
   await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: how }).click();
+  await formOf(page).getByRole('button', { name: how }).click();
 }
 
-/** A tab in which somebody has just signed up or logged in. */
-async function tabOf(context: BrowserContext, url: string, how: 'Log in' | 'Sign up', name: string) {
+/** A tab in which somebody has just signed up or signed in. */
+async function tabOf(context: BrowserContext, url: string, how: 'Sign in' | 'Sign up', name: string) {
   const page = await openNotebook(context, url);
   await enter(page, how, name);
   await expect(page.getByRole('button', { name: 'New note' })).toBeVisible();
@@ -75,8 +76,8 @@ async function signOut(page: Page, name: string): Promise<void> {
   await page.getByRole('button', { name: 'Sign out' }).click();
 }
 
-/** Logs in with one more account, beside those that are logged in. */
-async function addAccount(page: Page, how: 'Log in' | 'Sign up', from: string, name: string): Promise<void> {
+/** Signs in with one more account, beside those that are signed in. */
+async function addAccount(page: Page, how: 'Sign in' | 'Sign up', from: string, name: string): Promise<void> {
   // Firefox gives the focus to the tab in front alone.
   await page.bringToFront();
   await accountOf(page, from).click();
@@ -113,7 +114,7 @@ test('what one device writes stands on the other at once, and in every tab', asy
 }) => {
   const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
   const phone = await browser.newContext();
-  const mobile = await tabOf(phone, wire.url, 'Log in', 'Ada');
+  const mobile = await tabOf(phone, wire.url, 'Sign in', 'Ada');
   await expect(laptop.locator('#news')).toContainText('another device');
 
   await addNote(laptop, 'Trip', 'Train at 7:42');
@@ -123,7 +124,7 @@ test('what one device writes stands on the other at once, and in every tab', asy
   await textOf(mobile).fill('Train at 8:42');
   await expect(textOf(laptop)).toHaveValue('Train at 8:42');
 
-  // A second tab of the laptop is logged in already, and opens the note by its address.
+  // A second tab of the laptop is signed in already, and opens the note by its address.
   const second = await context.newPage();
   await second.goto(laptop.url());
   await expect(textOf(second)).toHaveValue('Train at 8:42');
@@ -178,7 +179,7 @@ test('a page that stays open goes on by itself, and what two wrote at once stand
   await isSaved(laptop);
   const phone = await browser.newContext();
   // Not by the wire, which is to be cut.
-  const mobile = await tabOf(phone, server.url, 'Log in', 'ada');
+  const mobile = await tabOf(phone, server.url, 'Sign in', 'ada');
   await openNote(mobile, 'Trip');
 
   wire.mode = 'refuse';
@@ -232,7 +233,7 @@ test('two users share a note, until it is taken back', async ({ browser, context
   await other.close();
 });
 
-test('after logging out nothing of the user is left in any tab, and the next one sees only his own', async ({
+test('after signing out nothing of the user is left in any tab, and the next one sees only his own', async ({
   context,
   wire,
 }) => {
@@ -240,15 +241,15 @@ test('after logging out nothing of the user is left in any tab, and the next one
   const other = await openNotebook(context, wire.url);
   await addNote(page, 'Secret of ada', 'words of ada');
   await expect(titlesOf(other)).toHaveText(['Secret of ada']);
-  // Not yet sent when the user logs out.
+  // Not yet sent when the user signs out.
   await textOf(page).fill('last words of ada');
   await signOut(page, 'ada');
   for (const tab of [page, other]) {
-    await expect(tab.getByRole('button', { name: 'Log in' })).toBeVisible();
+    await expect(formOf(tab)).toBeVisible();
     await hasNothingOf(tab, /of ada/);
   }
 
-  await enter(other, 'Log in', 'ada', 'wrong horse');
+  await enter(other, 'Sign in', 'ada', 'wrong horse');
   await expect(other.getByRole('alert')).toHaveText('Name or password is wrong.');
   await enter(other, 'Sign up', 'grace');
   for (const tab of [page, other]) {
@@ -256,7 +257,7 @@ test('after logging out nothing of the user is left in any tab, and the next one
     await expect(titlesOf(tab)).toHaveCount(0);
   }
   await signOut(page, 'grace');
-  await enter(page, 'Log in', 'ada');
+  await enter(page, 'Sign in', 'ada');
   await openNote(page, 'Secret of ada');
   await expect(textOf(page)).toHaveValue('last words of ada');
 });
@@ -326,16 +327,16 @@ test('two tabs have an account each at once, also after a reload, until that one
   await accountOf(left, 'grace').click();
   await left.getByRole('button', { name: 'Options for ada' }).click();
   await left.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await expect(right.locator('#ended-why')).toHaveText('The account that this tab was for was logged out.');
+  await expect(right.locator('#ended-why')).toHaveText('The account that this tab was for was signed out.');
   await hasNothingOf(right, /of ada/);
   await right.getByRole('button', { name: 'Begin again' }).click();
   await expect(titlesOf(right)).toHaveText(['Plan of grace']);
 });
 
-test('the page of devices names them, renames one, and logs one out', async ({ browser, context, wire }) => {
+test('the page of devices names them, renames one, and signs one out', async ({ browser, context, wire }) => {
   const laptop = await tabOf(context, wire.url, 'Sign up', 'ada');
   const phone = await browser.newContext();
-  const mobile = await tabOf(phone, wire.url, 'Log in', 'ada');
+  const mobile = await tabOf(phone, wire.url, 'Sign in', 'ada');
   await mobile.getByRole('link', { name: 'Devices' }).click();
   const devices = mobile.locator('webgram-devices li');
   await expect(devices).toHaveCount(2);
@@ -344,12 +345,12 @@ test('the page of devices names them, renames one, and logs one out', async ({ b
   await devices.nth(1).getByRole('textbox').fill('Laptop');
   await mobile.keyboard.press('Enter');
   await expect(devices.nth(1)).toContainText('Laptop');
-  await mobile.getByRole('button', { name: 'Log out Laptop' }).click();
-  await mobile.getByRole('dialog').getByRole('button', { name: 'Log out' }).click();
+  await mobile.getByRole('button', { name: 'Sign out Laptop' }).click();
+  await mobile.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
   await expect(devices).toHaveCount(1);
-  await expect(laptop.locator('#ended-why')).toHaveText('This browser was logged out from another device.');
+  await expect(laptop.locator('#ended-why')).toHaveText('This browser was signed out from another device.');
   await laptop.getByRole('button', { name: 'Begin again' }).click();
-  await expect(laptop.getByRole('button', { name: 'Log in' })).toBeVisible();
+  await expect(formOf(laptop)).toBeVisible();
   await phone.close();
 });
 
@@ -392,7 +393,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       }
       await page.setViewportSize({ width: 1280, height: 800 });
     };
-    await enter(page, 'Log in', 'ada');
+    await enter(page, 'Sign in', 'ada');
     await expect(page.getByRole('alert')).not.toBeEmpty();
     await look();
     await enter(page, 'Sign up', 'ada');
@@ -427,5 +428,5 @@ test('what a newcomer is shown first leads to both examples', async ({ page, wir
   await expect(page.locator('#session')).toHaveText('No. 1');
   await page.goto(wire.url);
   await page.getByRole('link', { name: 'Notebook' }).click();
-  await expect(page.getByRole('button', { name: 'Log in' })).toBeVisible();
+  await expect(formOf(page)).toBeVisible();
 });

@@ -112,7 +112,7 @@ client.on('not-kept', (refusal: Refusal) => {
 });
 
 client.on('new-device', (label) => {
-  tellNews(`You have logged in on another device: ${label}.`);
+  tellNews(`You have signed in on another device: ${label}.`);
   if (viewNow() === 'devices') showDevices();
 });
 
@@ -217,8 +217,8 @@ function showEnd() {
   if (state.name === 'denied')
     why =
       client.pinned === undefined
-        ? 'This browser was logged out from another device.'
-        : 'The account that this tab was for was logged out.';
+        ? 'This browser was signed out from another device.'
+        : 'The account that this tab was for was signed out.';
   write(element('ended-why'), why + lost);
 }
 

@@ -67,7 +67,7 @@ export function serveNotebook(
     try {
       // Nothing that was written by one user is ever kept for another.
       if (accountOf(conn) !== edit.account)
-        throw new AskError('other-account', `It was written by ${edit.account}, who is not logged in here.`);
+        throw new AskError('other-account', `It was written by ${edit.account}, who is not signed in here.`);
       tell(await notes.save(edit.account, edit));
     } catch (error) {
       // Nobody waits for an answer, and if this threw the page would never know.
@@ -108,11 +108,11 @@ async function logIn(conn: Conn<App>, name: string) {
 }
 
 function mustBeNobody({ session }: Conn<App>) {
-  if (session.account !== undefined) throw new AskError('logged-in', `${session.account} is logged in here.`);
+  if (session.account !== undefined) throw new AskError('logged-in', `${session.account} is signed in here.`);
 }
 
 function accountOf({ session }: Conn<App>): string {
-  if (session.account === undefined) throw new AskError('logged-out', 'Log in first.');
+  if (session.account === undefined) throw new AskError('logged-out', 'Sign in first.');
   return session.account;
 }
 

@@ -20,7 +20,7 @@ function describe(): string {
       return count === 0 ? word : `${word}, ${count} ${count === 1 ? 'change' : 'changes'} waiting`;
     }
     case 'denied':
-      return 'Logged out';
+      return 'Signed out';
     case 'closed':
       return 'Not connected';
   }
