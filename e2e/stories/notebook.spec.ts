@@ -54,6 +54,17 @@ async function addNote(page: Page, title: string, text: string): Promise<void> {
   await textOf(page).fill(text);
 }
 
+/** The browser stores nothing more. @returns The function that lets it again. */
+async function failToStore(page: Page): Promise<() => Promise<void>> {
+  await page.evaluate(() => {
+    const { durable } = webgram.client!;
+    const { send } = durable;
+    durable.send = () => Promise.reject(new Error('The storage is full.'));
+    Object.assign(globalThis, { storeAgain: () => (durable.send = send) });
+  });
+  return () => page.evaluate(() => void (Reflect.get(globalThis, 'storeAgain') as () => unknown)());
+}
+
 async function isSaved(page: Page): Promise<void> {
   await expect(page.locator('#saved')).toHaveText(/^Saved/);
 }
@@ -298,6 +309,73 @@ test('one click switches accounts in every tab, and leaves nothing of the other 
   expect(new Set(await Promise.all([page, other].map((tab) => tab.locator('#news').textContent())))).toEqual(
     new Set(['']),
   );
+});
+
+test('what was not kept is there again when its account is, and goes on', async ({ context, wire }) => {
+  const page = await tabOf(context, wire.url, 'Sign up', 'ada');
+  const isRefused = () =>
+    expect(page.locator('#editor-problem')).toHaveText('Not kept: The storage is full.');
+  const storeAgain = await failToStore(page);
+  await addNote(page, 'Heading of ada', 'words of ada');
+  await isRefused();
+  await addAccount(page, 'Sign up', 'ada', 'grace');
+  await hasNothingOf(page, /of ada/);
+  await switchTo(page, 'grace', 'ada');
+  await openNote(page, 'Heading of ada');
+  await expect(titleOf(page)).toHaveValue('Heading of ada');
+  await expect(textOf(page)).toHaveValue('words of ada');
+  await isRefused();
+  await storeAgain();
+  await textOf(page).fill('more words of ada');
+  await isSaved(page);
+
+  // Whoever signs out leaves nothing, whatever was not kept.
+  await failToStore(page);
+  await addNote(page, 'Last heading of ada', 'last words of ada');
+  await isRefused();
+  await accountOf(page, 'ada').click();
+  await page.getByRole('button', { name: 'Options for ada' }).click();
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await enter(page, 'Sign in', 'ada');
+  await expect(titlesOf(page)).toHaveText(['Heading of ada']);
+  await openNote(page, 'Heading of ada');
+  await expect(textOf(page)).toHaveValue('more words of ada');
+});
+
+test('what is not yet sent when another tab switches arrives for whom it was written', async ({
+  context,
+  wire,
+}) => {
+  const page = await tabOf(context, wire.url, 'Sign up', 'grace');
+  await addAccount(page, 'Sign up', 'grace', 'ada');
+  const kept = await openNotebook(context, wire.url);
+  await accountOf(kept, 'ada').click();
+  await kept.getByRole('button', { name: 'Options for ada' }).click();
+  await kept.getByRole('button', { name: 'Use in this tab only' }).click();
+  await addNote(page, 'Heading of ada', 'words of ada');
+  await isSaved(page);
+  await openNote(kept, 'Heading of ada');
+  // No pause after the last key, and no field that is left.
+  const switched = await page.evaluate(async () => {
+    const address: string = '/.well-known/webgram/identities.js';
+    const { Identities } = (await import(address)) as typeof import('webgram-sessions/identities');
+    const identities = new Identities(webgram.client!);
+    const grace = (await identities.list()).find(({ account }) => account === 'grace')!;
+    const field = document.querySelector<HTMLTextAreaElement>('#text')!;
+    field.value = 'last words of ada';
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+    await identities.switchTo(grace.id);
+    return webgram.client!.identity?.account;
+  });
+  expect(switched).toBe('grace');
+  await expect(textOf(kept)).toHaveValue('last words of ada');
+  await expect(titlesOf(page)).toHaveCount(0);
+  await hasNothingOf(page, /of ada/);
+  await switchTo(page, 'grace', 'ada');
+  await expect(titlesOf(page)).toHaveText(['Heading of ada']);
+  await openNote(page, 'Heading of ada');
+  await expect(textOf(page)).toHaveValue('last words of ada');
+  await isSaved(page);
 });
 
 test('two tabs have an account each at once, also after a reload, until that one is signed out', async ({

@@ -1,4 +1,5 @@
 import 'webgram-sessions/elements/accounts-define';
+import { Identities } from 'webgram-sessions/identities';
 import type { Note, NotesPage, Refusal } from './messages.ts';
 import { client } from './page/client.ts';
 import { forgetDevices, showDevices } from './page/devices.ts';
@@ -7,6 +8,7 @@ import { element, wordsOf, write } from './page/elements.ts';
 import { focusLogIn, forgetLogIn, startLogIn } from './page/log-in.ts';
 import { showList } from './page/note-list.ts';
 import { Notebook } from './page/notebook.ts';
+import { sendEdits, sendEditsAs } from './page/outbox.ts';
 import { endQuestion } from './page/question.ts';
 import { showStatus } from './page/status.ts';
 
@@ -20,6 +22,8 @@ let notebook: Notebook | null | undefined;
 let sessionID: number | undefined;
 /** A note that has been begun and not written to. */
 let newNoteID = '';
+/** What was written and is not known to be at the server, by the identity that it was written under, until that is signed out. */
+const unfinished = new Map<string, Notebook>();
 /** Counts the times that everything was asked for; the last one counts. */
 let loads = 0;
 /** What was told while everything was asked for: the answer may be older. */
@@ -33,7 +37,17 @@ let isLogInWanted = false;
 startLogIn();
 
 // The tab has gone over to another account of this browser, or to none.
-client.on('$switched', () => forget(undefined));
+client.on('$switched', ({ from }) => {
+  if (from !== undefined && notebook?.list().some(({ isWaiting }) => isWaiting)) {
+    unfinished.set(from.id, notebook);
+    void sendEditsAs(from.id, notebook);
+  }
+  forget(undefined);
+});
+
+new Identities(client).onChange((identities) => {
+  for (const id of unfinished.keys()) if (!identities.some((one) => one.id === id)) unfinished.delete(id);
+});
 
 element('accounts').addEventListener('webgram-add', () => {
   isLogInWanted = true;
@@ -77,7 +91,7 @@ async function load() {
       const page: NotesPage = await client.ask('notes', after);
       if (turn !== loads) return;
       if (page.account === null) return forget(null);
-      if (notebook?.account !== page.account) notebook = new Notebook(page.account);
+      if (notebook?.account !== page.account) notebook = openNotebook(page.account);
       notes.push(...page.notes);
       after = page.next;
     }
@@ -87,6 +101,14 @@ async function load() {
     if (turn === loads) tellNews(wordsOf(error));
   }
   render();
+}
+
+/** With what was left in it here, if something was. */
+function openNotebook(account: string): Notebook {
+  const id = client.identity?.id ?? '';
+  const left = unfinished.get(id);
+  unfinished.delete(id);
+  return left?.account === account ? left : new Notebook(account);
 }
 
 // ---- what the server tells
@@ -139,16 +161,9 @@ element('new-note').addEventListener('click', () => {
   location.hash = newNoteID;
 });
 
-/** From here on it arrives, whatever becomes of page, browser and server. */
 function send() {
   clearTimeout(pause);
-  const from = notebook;
-  for (const edit of from?.takeEdits(() => crypto.randomUUID()) ?? []) {
-    client.durable.send('save-note', edit).catch((error: unknown) => {
-      from?.refuse({ id: edit.id, revision: edit.revision, message: wordsOf(error) });
-      render();
-    });
-  }
+  if (notebook) void sendEdits(notebook).then(render);
 }
 
 document.addEventListener('visibilitychange', send);
