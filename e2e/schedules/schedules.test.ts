@@ -132,12 +132,16 @@ const SEARCHES: readonly { name: string; search: Search; atLeast: number; isLong
 /** The long ones take some minutes together: `WEBGRAM_SEARCHES=long`. */
 const CHOSEN = SEARCHES.filter(({ isLong }) => !isLong || process.env['WEBGRAM_SEARCHES'] === 'long');
 
-test.concurrent.each(CHOSEN)('every schedule: $name', async ({ name, search, atLeast }) => {
-  const found = await product.search(search);
-  console.log(`${name}: ${found.schedules} schedules, ${found.states} states`);
-  expect(found.failures.map(({ why, steps }) => [why, ...steps].join('\n')).join('\n\n')).toBe('');
-  expect(found.schedules).toBeGreaterThanOrEqual(atLeast);
-});
+test.concurrent.each(CHOSEN)(
+  'every schedule: $name',
+  { timeout: 30 * 60_000 },
+  async ({ name, search, atLeast }) => {
+    const found = await product.search(search);
+    console.log(`${name}: ${found.schedules} schedules, ${found.states} states`);
+    expect(found.failures.map(({ why, steps }) => [why, ...steps].join('\n')).join('\n\n')).toBe('');
+    expect(found.schedules).toBeGreaterThanOrEqual(atLeast);
+  },
+);
 
 test.concurrent.each(MUTANTS)('notices a product that $name', async (mutant) => {
   const broken = await buildWorker(mutant);
