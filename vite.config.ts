@@ -6,7 +6,7 @@ import { playwright } from '@vitest/browser-playwright';
 import { rollup } from 'rollup';
 import { dts } from 'rollup-plugin-dts';
 import { minify, type MinifyOptions } from 'terser';
-import uglify from 'uglify-js';
+import uglify, { type SourceMapOptions } from 'uglify-js';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
@@ -392,9 +392,11 @@ function smallerScripts(): Plugin {
         const map = bundle[`${file.fileName}.map`];
         const content = map?.type === 'asset' ? String(map.source) : undefined;
         const smaller = await minify(file.code, { ...own, sourceMap: content ? { content } : false });
+        const between =
+          typeof smaller.map === 'string' ? (JSON.parse(smaller.map) as SourceMapOptions['content']) : false;
         const smallest = uglify.minify(smaller.code ?? file.code, {
           ...UGLIFY,
-          sourceMap: typeof smaller.map === 'string' ? { content: smaller.map } : false,
+          sourceMap: between && { content: between },
         });
         if (smallest.error) throw smallest.error;
         file.code = smallest.code;
