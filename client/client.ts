@@ -139,6 +139,8 @@ export class Client<A extends AppShape = AnyApp> {
   readonly #callers = new Asks<number>((call) => this.#awaited.delete(call));
   #lastCall = 0;
   #stream: TabStream;
+  /** What was left by a switch, until a host has heard of it: one that dies before has taken nothing of what came last. */
+  #unheard: [TabStream, ClientIdentity | undefined][] = [];
   readonly #asks: Asks<number>;
   readonly #askOptions: AskOptions;
   readonly #host: HostConnection | undefined;
@@ -199,17 +201,23 @@ export class Client<A extends AppShape = AnyApp> {
       of: null,
     });
     this.#tabPin = around.pin;
+    const greeting = (): TabToHost & { kind: 'hello' } => ({ ...hello, of: this.#identity?.id ?? null });
     this.#host = new HostConnection({
       start,
       environment: around,
       lock,
-      hello: () => ({ ...hello, of: this.#identity?.id ?? null }),
+      hello: greeting,
       welcomed: (host, isNew) => {
         hello.fresh = false;
         this.#hostInfo = host;
         this.#known = undefined;
-        // It takes what was sent before there was a host, link or no link.
-        this.#stream.attach(0);
+        const all = isNew ? this.#unheard : [];
+        for (const each of [...all, [this.#stream, this.#identity] as const]) {
+          [this.#stream, this.#identity] = each;
+          if (all[0]) this.#host?.post(greeting());
+          // It takes what was sent before there was a host, link or no link.
+          this.#stream.attach(0);
+        }
         if (isNew) for (const call of this.#calls.values()) this.#host?.post(call);
         this.#lookAgain();
       },
@@ -368,6 +376,8 @@ export class Client<A extends AppShape = AnyApp> {
   /** Goes over to another identity: nothing of this one is said there. */
   #switch(to: ClientIdentity | undefined): void {
     const from = this.#identity;
+    // What is of nobody yet would come to be of whoever is next.
+    if (from) this.#unheard.push([this.#stream, from]);
     // One that keeps to another goes there.
     this.#identity = this.pinned ? undefined : to;
     this.#session = this.#outcome = this.#known = undefined;
@@ -470,9 +480,11 @@ export class Client<A extends AppShape = AnyApp> {
   #receive(message: HostMessage): void {
     switch (message.kind) {
       case 'state':
+        this.#unheard = [];
         this.#onHostState(message.state, message.identity ?? undefined);
         break;
       case 'link':
+        this.#unheard = [];
         this.#stream.attach(message.link);
         break;
       case 'down':

@@ -4,9 +4,11 @@ import { AskError } from 'webgram';
 import type { WebgramError } from 'webgram';
 import { Identities } from '../../client/identities.ts';
 import type { Client, ClientOptions } from '../../client/client.ts';
+import type { HostPort } from '../../client/environment.ts';
 import type { SessionActive, Switched } from '../../client/state.ts';
 import { MemoryKeyStore } from '../../worker/host/key-store.ts';
 import * as later from '../../worker/host/later.ts';
+import type { HostToTab } from '../../worker/host/port-protocol.ts';
 import { concurrent } from '../../server/handlers.ts';
 import { randomFrom } from '../../server/testing/random.ts';
 import { Scene } from '../../server/testing/scene.ts';
@@ -430,6 +432,60 @@ test('a tab whose host has died does not carry over to whom was made active mean
   await vi.waitFor(() => {
     expect(handled).toEqual([['bob', 'of bob']]);
   }, PATIENCE);
+});
+
+/** A port whose host dies when the tab gets its first `switch`, and before the tab looks at that. */
+function diesAtSwitch(port: MessagePort, died: () => void): HostPort {
+  let isDead = false;
+  let listener: HostPort['onmessage'] = null;
+  port.onmessage = (event: MessageEvent<HostToTab>) => {
+    if (event.data.kind === 'switch' && !isDead) {
+      isDead = true;
+      died();
+    }
+    listener?.(event);
+  };
+  return {
+    postMessage: (message) => {
+      if (!isDead) port.postMessage(message);
+    },
+    close: () => {
+      port.close();
+    },
+    get onmessage() {
+      return listener;
+    },
+    set onmessage(next) {
+      listener = next;
+    },
+  };
+}
+
+test('what a tab sends to a host that has died behind a switch is handled for who sent it', async () => {
+  const { tab: first, alice } = await aliceAndBob();
+  const { hub } = browser;
+  browser.portOf = (port) =>
+    diesAtSwitch(port, () => {
+      hub.close();
+      boot();
+      for (const n of [1, 2, 3]) tab.client.send('note', n);
+    });
+  const tab = new Tab();
+  await tab.client.waitForSession();
+  expect(await tab.who()).toBe('bob');
+  browser.portOf = (port) => port;
+  await first.identities.switchTo(alice);
+  await vi.waitFor(() => {
+    expect(tab.switches).not.toEqual([]);
+  }, PATIENCE);
+  tab.client.send('note', 4);
+  browser.locks.release(hub.incarnation);
+  await vi.waitFor(() => {
+    expect(handled).toHaveLength(4);
+  }, PATIENCE);
+  expect(handled.filter(([account]) => account === 'bob')).toEqual([1, 2, 3].map((n) => ['bob', n]));
+  expect(handled).toContainEqual(['alice', 4]);
+  expect(await Promise.all([tab.who(), first.who()])).toEqual(['alice', 'alice']);
 });
 
 test('misuse is refused with a code', async () => {

@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 import { Client, type ClientOptions } from '../../../client/client.ts';
-import type { TabEnvironment } from '../../../client/environment.ts';
+import type { HostPort, TabEnvironment } from '../../../client/environment.ts';
 import type { EndableHub } from '../../../worker/host/endable-hub.ts';
 import {
   addressPrefix,
@@ -32,6 +32,8 @@ export class NodeBrowser {
   readonly locks = new ManualLocks();
   readonly clients: Client[] = [];
   readonly sockets = new Set<WebSocket>();
+  /** Where a test reaches in between a tab and its host. */
+  portOf: (port: MessagePort) => HostPort = (port) => port;
   #host: { hub: EndableHub; connect: () => MessagePort } | undefined;
 
   /** @param disk That of another browser for a copied profile. */
@@ -100,9 +102,10 @@ export class NodeBrowser {
   #environment(): TabEnvironment {
     return {
       findHost: async () => {
-        const port = this.#host!.connect();
+        const own = this.#host!.connect();
         // Closed with the client; until then the test keeps the process alive itself.
-        (port as MessagePort & { unref(): void }).unref();
+        (own as MessagePort & { unref(): void }).unref();
+        const port = this.portOf(own);
         const welcome = await new Promise<HostToTab & { kind: 'welcome' }>((resolve) => {
           port.onmessage = ({ data }: { data: HostToTab & { kind: 'welcome' } }) => {
             resolve(data);
