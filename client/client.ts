@@ -437,10 +437,7 @@ export class Client<A extends AppShape = AnyApp> {
   };
 
   #ask(options: AskOptions, type: string, args: unknown[]): Promise<unknown> {
-    if (type === '$identities') {
-      const [what, ...rest] = args;
-      return this.#call('wallet', what as string, rest);
-    }
+    if (type === '$identities') return this.#call('wallet', args.shift() as string, args);
     const message = prepareMessage(type, args, '$devices');
     if (this.#error || options.signal?.aborted) return this.#wait(() => undefined, options);
     const asked = this.#stream.ask(type, message.args, message.bytes);

@@ -21,7 +21,7 @@ const pins = dataset['pins']?.split(' ');
 const rule = dataset['identity'];
 // A rule for addresses has a star where the page's own has the user id.
 const identity = rule?.startsWith('/')
-  ? new RegExp(`^${rule.replace('*', '([^/]+)')}`).exec(location.pathname)?.[1]
+  ? decodeURIComponent(new RegExp(`^${rule.replace('*', '([^/]+)')}`).exec(location.pathname)?.[1] ?? '')
   : rule;
 const options = { start, pins, identity, sealed: 'sealed' in dataset };
 const client = 'manual' in dataset ? undefined : new Client(dataset['url'], options);

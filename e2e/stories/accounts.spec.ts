@@ -266,16 +266,17 @@ test.describe('data-identity', () => {
     }
     const { pages } = await aliceAndBob(context, wire.url, 1);
     const addressed: Page[] = [];
-    for (const path of ['u/alice', 'u/bob', 'u']) {
+    for (const path of ['u/alice', 'u/%61lice', 'u/bob', 'u']) {
       addressed.push(await openTab(context, `${wire.url}${path}/page.html`));
     }
     // An address that the rule does not fit says nothing.
-    expect(await Promise.all(addressed.map(account))).toEqual(['alice', 'bob', 'bob']);
-    await expect.poll(() => statsOf(pages[0]!)).toEqual({ sockets: 2, sessions: 2, conns: 4 });
+    const named = ['alice', 'alice', 'bob', 'bob'];
+    expect(await Promise.all(addressed.map(account))).toEqual(named);
+    await expect.poll(() => statsOf(pages[0]!)).toEqual({ sockets: 2, sessions: 2, conns: 5 });
     const page = await context.newPage();
     await page.goto(`${wire.url}u/carol/page.html`);
     expect(await waitForState(page, 'denied')).toEqual({ name: 'denied', reason: 'no such identity' });
-    expect(await Promise.all(addressed.map(account))).toEqual(['alice', 'bob', 'bob']);
+    expect(await Promise.all(addressed.map(account))).toEqual(named);
   });
 });
 
