@@ -105,7 +105,7 @@ describe('the list', () => {
     await expect.element(items).toHaveTextContent('Device 7');
   });
 
-  test('of one has nothing to log out', async () => {
+  test('of one has nothing to sign out', async () => {
     open([session(2, { isCurrent: true })]);
     await expect.element(items.first()).toBeVisible();
     await expect.element(button(/^Sign out/)).not.toBeInTheDocument();
@@ -134,7 +134,7 @@ describe('the list', () => {
     await element.refresh();
     await expect.element(alert).not.toHaveTextContent('WEBGRAM');
 
-    await userEvent.click(button('Log out Device 1'));
+    await userEvent.click(button('Sign out Device 1'));
     client.fault = new AskError('locked', 'Your account is locked.');
     await agree();
     await expect.element(alert).toHaveTextContent('locked');
@@ -290,12 +290,12 @@ describe('logging out', () => {
 
   test('is not asked any more, and not done, when the tab has gone over to another account', async () => {
     const { client } = open();
-    await userEvent.click(button('Log out all other devices'));
+    await userEvent.click(button('Sign out all other devices'));
     await expect.element(dialog).toBeVisible();
     client.switch([session(5, { isCurrent: true }), session(6)]);
     await expect.element(dialog).not.toBeInTheDocument();
     client.become({ name: 'active' });
-    await expect.element(button('Log out Device 6')).not.toHaveAttribute('aria-disabled');
+    await expect.element(button('Sign out Device 6')).not.toHaveAttribute('aria-disabled');
     expect(client.asked.map(([what]) => what)).not.toContain('revoke-others');
   });
 
@@ -303,7 +303,7 @@ describe('logging out', () => {
     const { element } = open();
     const other = new TestClient();
     other.sessions = [session(5, { isCurrent: true }), session(6)];
-    await userEvent.click(button('Log out all other devices'));
+    await userEvent.click(button('Sign out all other devices'));
     await expect.element(dialog).toBeVisible();
     element.client = other;
     await expect.element(dialog).not.toBeInTheDocument();
@@ -371,7 +371,7 @@ describe('another proof', () => {
     client.proof = 'secret';
     let give!: (proof: string) => void;
     const attempts = answer(element, () => new Promise((resolve) => (give = resolve)));
-    await userEvent.click(button('Log out all other devices'));
+    await userEvent.click(button('Sign out all other devices'));
     await agree();
     await expect.poll(() => attempts.length).toBe(1);
     client.switch([session(5, { isCurrent: true }), session(6)]);

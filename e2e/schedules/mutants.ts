@@ -325,8 +325,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tab: hands over only when there is a link',
     changes: [
       {
-        from: "if (stream === this.#stream) this.#host?.post({ kind: 'up', link, envelope });",
-        to: "if (stream === this.#stream && link > 0) this.#host?.post({ kind: 'up', link, envelope });",
+        from: "this.#host?.post({ kind: 'up', link, envelope });",
+        to: "if (link > 0) this.#host?.post({ kind: 'up', link, envelope });",
       },
     ],
   },
