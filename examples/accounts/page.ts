@@ -168,8 +168,9 @@ function send() {
 
 document.addEventListener('visibilitychange', send);
 addEventListener('pagehide', send);
-// Whoever switches or signs out has left the text before, and what was sent before is still handled.
+// Whoever switches or signs out does something else first, and what was sent before is still handled.
 addEventListener('focusout', send);
+element('accounts').addEventListener('click', send, { capture: true });
 
 // ---- what is shown
 
