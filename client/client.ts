@@ -139,7 +139,7 @@ export class Client<A extends AppShape = AnyApp> {
   readonly #callers = new Asks<number>((call) => this.#awaited.delete(call));
   #lastCall = 0;
   #stream: TabStream;
-  /** What was left by a switch, until a host has heard of it: one that dies before has taken nothing of what came last. */
+  /** What was left by a switch, until a host has heard of that: of one that dies before, the next host is told it first. */
   #unheard: [TabStream, ClientIdentity | undefined][] = [];
   readonly #asks: Asks<number>;
   readonly #askOptions: AskOptions;
@@ -201,23 +201,20 @@ export class Client<A extends AppShape = AnyApp> {
       of: null,
     });
     this.#tabPin = around.pin;
-    const greeting = (): TabToHost & { kind: 'hello' } => ({ ...hello, of: this.#identity?.id ?? null });
     this.#host = new HostConnection({
       start,
       environment: around,
       lock,
-      hello: greeting,
       welcomed: (host, isNew) => {
-        hello.fresh = false;
         this.#hostInfo = host;
         this.#known = undefined;
-        const all = isNew ? this.#unheard : [];
-        for (const each of [...all, [this.#stream, this.#identity] as const]) {
+        for (const each of [...(isNew ? this.#unheard : []), [this.#stream, this.#identity] as const]) {
           [this.#stream, this.#identity] = each;
-          if (all[0]) this.#host?.post(greeting());
+          this.#host?.post({ ...hello, of: this.#identity?.id ?? null });
           // It takes what was sent before there was a host, link or no link.
           this.#stream.attach(0);
         }
+        hello.fresh = false;
         if (isNew) for (const call of this.#calls.values()) this.#host?.post(call);
         this.#lookAgain();
       },

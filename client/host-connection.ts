@@ -8,7 +8,6 @@ import type { ClientHost } from './state.ts';
 /** A host that lived this long, in ms, is replaced at once when it dies. */
 const STABLE_MS = 10_000;
 
-type Hello = TabToHost & { kind: 'hello' };
 /** What a host says to a tab that it serves. */
 export type HostMessage = Exclude<HostToTab, { kind: 'moved' | 'refused' }>;
 
@@ -18,9 +17,7 @@ export interface HostConnectionOptions {
   environment: TabEnvironment;
   /** The Web Lock that the tab holds as long as it lives. */
   lock: string;
-  /** What is said to a host first. */
-  hello: () => Hello;
-  /** A host takes envelopes from here on. @param isNew It knows nothing of this tab yet. */
+  /** A host waits for a hello, and takes envelopes behind it. @param isNew It knows nothing of this tab yet. */
   welcomed: (host: ClientHost, isNew: boolean) => void;
   receive: (message: HostMessage) => void;
   /** The page goes, or the client has ended. */
@@ -36,8 +33,9 @@ export interface HostConnectionOptions {
 }
 
 /**
- * The tab's way to its host: finds it, says hello, and finds another when it has died or the page comes back from the
- * back-forward cache. What is posted while there is none is dropped; the stream offers it again at `welcomed`.
+ * The tab's way to its host: finds it, has the client say hello, and finds another when it has died or the page comes
+ * back from the back-forward cache. What is posted while there is none is dropped; the stream offers it again at
+ * `welcomed`.
  */
 export class HostConnection {
   readonly #options: HostConnectionOptions;
@@ -78,7 +76,7 @@ export class HostConnection {
     this.#host?.port.postMessage(message);
   }
 
-  /** Says hello once more: what was handed over before is finished for the identity that the tab had. */
+  /** Has the client say hello once more: what was handed over before is finished for the identity that the tab had. */
   greet(): void {
     if (this.#host) this.#greet(this.#host, false);
   }
@@ -156,7 +154,6 @@ export class HostConnection {
   }
 
   #greet({ welcome, role = 'follower', why }: FoundHost, isNew: boolean): void {
-    this.post(this.#options.hello());
     this.#options.welcomed({ ...welcome.host, role, why }, isNew);
   }
 
