@@ -1,9 +1,9 @@
 import type { TabUp } from 'webgram';
 import { EndableHub } from '../../worker/host/endable-hub.ts';
-import { EndableStorageLock } from '../../worker/host/endable-storage-lock.ts';
 import { IdbKeyStore } from '../../worker/host/idb-key-store.ts';
 import * as later from '../../worker/host/later.ts';
 import type { TabToHost } from '../../worker/host/port-protocol.ts';
+import { StorageLock } from '../../worker/host/storage-lock.ts';
 import type { NumberedUp } from '../../worker/host/stream-copy.ts';
 import type { Unfinished } from '../../worker/host/unfinished.ts';
 import { hold, watchLock } from '../../worker/host/web-locks.ts';
@@ -80,7 +80,7 @@ export class Leader {
       },
     });
     const own = { script: '', build, why: 'a tab of this browser is the host' };
-    const storage = new EndableStorageLock(hub.incarnation, own, (to) => {
+    const storage = new StorageLock(hub.incarnation, own, (to) => {
       // Tabs that another leader has sent here would be sent back.
       if (to.script === '') over();
       else hub.standDown(to, over);

@@ -15,7 +15,7 @@ export class StorageLock {
   readonly #lost: (to: HostAddress) => void;
   #losing: Promise<void> | undefined;
   /** Let go what is held. */
-  protected readonly releases: (() => void)[] = [];
+  readonly #releases: (() => void)[] = [];
 
   /**
    * @param incarnation Of this host.
@@ -28,8 +28,13 @@ export class StorageLock {
 
   /** Takes it from whoever has it. Resolves when it is taken. */
   async take(): Promise<void> {
-    this.releases.push(await hold(this.#name, {}));
+    this.#releases.push(await hold(this.#name, {}));
     await this.#takeOver();
+  }
+
+  /** Lets it go: this host has ended, and what runs it lives on. */
+  release(): void {
+    for (const release of this.#releases) release();
   }
 
   /**
@@ -55,7 +60,7 @@ export class StorageLock {
     const release = await hold(SERVING, { steal: true }, () => {
       this.#losing = this.#giveUp();
     });
-    this.releases.push(release);
+    this.#releases.push(release);
   }
 
   async #giveUp(): Promise<void> {
