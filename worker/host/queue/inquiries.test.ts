@@ -20,10 +20,7 @@ let call: number;
 beforeEach(() => {
   here = new Set();
   clock = new ManualClock();
-  inquiries = new Inquiries(
-    (tabID) => here.has(tabID),
-    (delayMs, callback) => clock.after(delayMs, callback),
-  );
+  inquiries = new Inquiries((tabID) => here.has(tabID), clock);
   ups = [];
   words = [];
   call = 0;

@@ -31,7 +31,7 @@ interface Inquiry {
  */
 export class Inquiries {
   readonly #isHere: (tabID: string) => boolean;
-  readonly #after: Clock['after'];
+  readonly #clock: Pick<Clock, 'after'>;
   readonly #open = new Set<Inquiry>();
   #link: QueueLink | undefined;
   #sessionID: number | null = null;
@@ -41,9 +41,9 @@ export class Inquiries {
   #asked: { inquiry: Inquiry; left: Leaving } | undefined;
 
   /** @param isHere Whether this host still speaks for that tab: then it is too early to tell. */
-  constructor(isHere: (tabID: string) => boolean, after: Clock['after']) {
+  constructor(isHere: (tabID: string) => boolean, clock: Pick<Clock, 'after'>) {
     this.#isHere = isHere;
-    this.#after = after;
+    this.#clock = clock;
   }
 
   /** Answers in its turn, when there is a link. Who is no page has left nothing. */
@@ -90,7 +90,7 @@ export class Inquiries {
 
   #limit(inquiry: Inquiry): void {
     inquiry.cancelLimit();
-    inquiry.cancelLimit = this.#after(INQUIRY_LIMIT_MS, () => {
+    inquiry.cancelLimit = this.#clock.after(INQUIRY_LIMIT_MS, () => {
       this.#answer(inquiry);
     });
   }

@@ -65,9 +65,7 @@ export class Queue implements DurableQueue {
     this.#options = options;
     const { platform, address } = options;
     this.#limits = platform.queueLimits ?? DEFAULT_LIMITS;
-    this.#inquiries = new Inquiries(options.isHere, (delayMs, callback) =>
-      platform.clock.after(delayMs, callback),
-    );
+    this.#inquiries = new Inquiries(options.isHere, platform.clock);
     this.#books = new QueueStore(platform.keyStore, address);
   }
 
