@@ -24,7 +24,7 @@ export class TestHost {
   server: FakeServer;
   /** What `Math.random` gives. */
   random = 0.5;
-  readonly #loadLater: HubPlatform['loadLater'];
+  readonly #loadLater: NonNullable<HubPlatform['loadLater']>;
 
   constructor(
     server: FakeServer,
@@ -43,7 +43,7 @@ export class TestHost {
 
   get platform(): HubPlatform {
     return {
-      loadLater: this.#loadLater!,
+      loadLater: this.#loadLater,
       kind: 'in-process',
       build: 'test',
       origin: this.server.origin,
