@@ -62,6 +62,18 @@ export function askEach(page: Page, type: string, times: number): Promise<number
   );
 }
 
+/** @returns The code of the error that an ask is answered with; `undefined` for none. */
+export function codeOf(page: Page, type: string, ...args: unknown[]): Promise<string | undefined> {
+  return page.evaluate(
+    ({ type, args }) =>
+      webgram.client!.ask(type, ...args).then(
+        () => undefined,
+        (error: { code: string }) => error.code,
+      ),
+    { type, args },
+  );
+}
+
 /** Waits, in the page, for a state of that name; for `waiting` also until that much of the wait is left. */
 export function waitForState<N extends ClientState['name']>(
   page: Page,

@@ -1,6 +1,6 @@
 import type { Page } from '@playwright/test';
 import type { DeviceSession } from 'webgram-sessions/devices';
-import { sessionIDOf, stateOf, waitForState } from '../kit/page.ts';
+import { codeOf, sessionIDOf, stateOf, waitForState } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 
 function login(page: Page, account: string): Promise<unknown> {
@@ -80,11 +80,6 @@ test('who ends everything else stays; who ends himself is told so', async ({ pro
   expect(await devices(mobile, 'revokeOthers')).toBe(1);
   expect(await gone).toEqual({ name: 'denied', reason: 'revoked' });
   await expect(devices(mobile, 'rename', 2, 'x'.repeat(65))).rejects.toThrow('64 characters');
-  const own = await mobile.evaluate(async () => {
-    const { sessionID } = webgram.client!.identity!;
-    return webgram
-      .client!.ask('$devices', 'revoke', sessionID, null)
-      .catch((error: { code: string }) => error.code);
-  });
-  expect(own).toBe('WEBGRAM_DENIED');
+  const own = await sessionIDOf(mobile);
+  expect(await codeOf(mobile, '$devices', 'revoke', own, null)).toBe('WEBGRAM_DENIED');
 });

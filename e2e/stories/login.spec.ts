@@ -1,22 +1,10 @@
 import { cp } from 'node:fs/promises';
-import { identityOf, sessionIDOf, stateOf, waitForSession } from '../kit/page.ts';
+import { codeOf, identityOf, sessionIDOf, stateOf, waitForSession } from '../kit/page.ts';
 import { expect, openTab, test } from '../kit/test.ts';
 import type { Page } from '@playwright/test';
 
 function ask(page: Page, type: string, ...args: unknown[]): Promise<unknown> {
   return page.evaluate(({ type, args }) => webgram.client!.ask(type, ...args), { type, args });
-}
-
-/** @returns The code of the error that an ask is answered with; `undefined` for none. */
-function codeOf(page: Page, type: string, ...args: unknown[]): Promise<string | undefined> {
-  return page.evaluate(
-    ({ type, args }) =>
-      webgram.client!.ask(type, ...args).then(
-        () => undefined,
-        (error: { code: string }) => error.code,
-      ),
-    { type, args },
-  );
 }
 
 /** Notes every change of state and every session from now on. */
