@@ -9,7 +9,7 @@ import type { TestServer } from '../kit/test-server.ts';
 
 const RANDOM_STEPS = 60;
 /** What a call says that another tab was faster than; nobody logs in over another account. */
-const MEANWHILE = /switched|no such identity|signed out|denied|the handler failed/;
+const MEANWHILE = /switched|no such identity|signed[ -]out|denied|the handler failed/;
 type Call = Exclude<keyof IdentitiesOf, 'pinned' | 'onChange'>;
 
 /** Calls `Identities` as a page without a bundler does. */
