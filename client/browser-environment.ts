@@ -39,7 +39,7 @@ function pinOf(address: string): NonNullable<TabEnvironment['pin']> {
     // Frames in a sandbox have none.
   }
   return {
-    get: () => storage?.getItem(name),
+    get: () => storage?.getItem(name) || undefined,
     set: (identity) => storage?.setItem(name, identity ?? ''),
   };
 }
@@ -55,7 +55,7 @@ function listen({ wake, hide, show, seen }: PageListener): () => void {
   const options = { signal: controller.signal };
   addEventListener('online', wake, options);
   addEventListener('focus', wake, options);
-  document.addEventListener(
+  addEventListener(
     'visibilitychange',
     () => {
       seen();

@@ -172,8 +172,7 @@ export class Client<A extends AppShape = AnyApp> {
    * @throws {TypeError} when the address is none.
    */
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
-    const { worker, fromClient = null, skipResume = false, fresh = skipResume } = options;
-    const { identity, start, pins, sealed } = options;
+    const { skipResume = false, fresh = skipResume, fromClient, pins, sealed } = options;
     this.#askOptions = options;
     this.#asks = new Asks((asked) => {
       this.#stream.cancel(asked);
@@ -186,10 +185,10 @@ export class Client<A extends AppShape = AnyApp> {
     }
     this.#state = { name: 'connecting', attempt: 0 };
     const socketAddress = toSocketAddress(address);
-    const around = environment ?? browserEnvironment(socketAddress, worker);
+    const around = environment ?? browserEnvironment(socketAddress, options.worker);
     const lock = `webgram-tab-${randomID()}`;
-    const hello = (this.#hello = {
-      kind: 'hello' as const,
+    const hello: TabToHost & { kind: 'hello' } = {
+      kind: 'hello',
       protocol: PORT_PROTOCOL,
       build: BUILD,
       lock,
@@ -197,12 +196,12 @@ export class Client<A extends AppShape = AnyApp> {
       fresh,
       fromClient,
       demands: { pins, sealed },
-      identity: fresh ? null : identity || around.pin?.get() || null,
-      of: null,
-    });
+      identity: fresh ? undefined : options.identity || around.pin?.get(),
+    };
+    this.#hello = hello;
     this.#tabPin = around.pin;
     this.#host = new HostConnection({
-      start,
+      start: options.start,
       environment: around,
       lock,
       welcomed: (host, isNew) => {
@@ -210,7 +209,8 @@ export class Client<A extends AppShape = AnyApp> {
         this.#known = undefined;
         for (const each of [...(isNew ? this.#unheard : []), [this.#stream, this.#identity] as const]) {
           [this.#stream, this.#identity] = each;
-          this.#host?.post({ ...hello, of: this.#identity?.id ?? null });
+          hello.of = this.#identity?.id;
+          this.#host?.post(hello);
           // It takes what was sent before there was a host, link or no link.
           this.#stream.attach(0);
         }
@@ -251,7 +251,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   /** What this tab keeps to, whatever identity is active; `undefined` when it follows the active one. */
   get pinned(): string | undefined {
-    return this.#hello?.identity ?? undefined;
+    return this.#hello?.identity;
   }
 
   /**
@@ -262,11 +262,11 @@ export class Client<A extends AppShape = AnyApp> {
    * @param identity An identity's id, user id or name.
    */
   pin(identity?: string): void {
-    const wanted = identity ?? null;
-    if (!this.#hello || wanted === this.#hello.identity) return;
-    this.#hello.identity = wanted;
-    this.#tabPin?.set(wanted);
-    this.#host?.post({ kind: 'pin', identity: wanted });
+    identity ||= undefined;
+    if (!this.#hello || identity === this.#hello.identity) return;
+    this.#hello.identity = identity;
+    this.#tabPin?.set(identity);
+    this.#host?.post({ kind: 'pin', identity });
   }
 
   /** The host that serves this tab; `undefined` until one is found. */
@@ -437,8 +437,10 @@ export class Client<A extends AppShape = AnyApp> {
     if (type === '$identities') return this.#call('wallet', args.shift() as string, args);
     const message = prepareMessage(type, args, '$devices');
     if (this.#error || options.signal?.aborted) return this.#wait(() => undefined, options);
-    const asked = this.#stream.ask(type, message.args, message.bytes);
-    return this.#asks.add(asked, { ...this.#askOptions, ...options });
+    return this.#asks.add(this.#stream.ask(type, message.args, message.bytes), {
+      ...this.#askOptions,
+      ...options,
+    });
   }
 
   #call(kind: Call['kind'], what: string, args: unknown[] = [], type = what): Promise<never> {
@@ -450,7 +452,7 @@ export class Client<A extends AppShape = AnyApp> {
     return this.#callers.add(call, { timeoutMs: Infinity }) as Promise<never>;
   }
 
-  #answered(call: number, error: WireError | null, value?: unknown): void {
+  #answered(call: number, error: WireError | undefined, value?: unknown): void {
     this.#calls.delete(call);
     this.#callers.settle(call, error, value);
   }
@@ -475,7 +477,7 @@ export class Client<A extends AppShape = AnyApp> {
     switch (message.kind) {
       case 'state':
         this.#unheard = [];
-        this.#onHostState(message.state, message.identity ?? undefined);
+        this.#onHostState(message.state, message.identity);
         break;
       case 'link':
         this.#unheard = [];
@@ -491,10 +493,10 @@ export class Client<A extends AppShape = AnyApp> {
         Object.assign(this.queue, message.info);
         break;
       case 'answer':
-        this.#answered(message.call, message.error ?? null, message.value);
+        this.#answered(message.call, message.error, message.value);
         break;
       case 'switch':
-        this.#switch(message.to ?? undefined);
+        this.#switch(message.to);
         break;
       case 'identities':
         this.#emit('$identities', []);
@@ -532,8 +534,7 @@ export class Client<A extends AppShape = AnyApp> {
   #enter(outcome: Outcome): void {
     const sessionID = this.#identity?.sessionID;
     if (sessionID === undefined) return;
-    const session = { sessionID, ...outcome };
-    this.#session = session;
+    const session = (this.#session = { sessionID, ...outcome });
     this.#setState({ name: 'active' });
     this.#lookAgain();
     this.#emit('$session-active', [session]);
@@ -559,9 +560,8 @@ export class Client<A extends AppShape = AnyApp> {
   }
 
   #setState(state: ClientState): void {
-    const wasActive = this.#isActive;
+    if (this.#isActive && state.name === 'active') return;
     this.#state = state;
-    if (wasActive && this.#isActive) return;
     this.#asks.setActive(this.#isActive);
     this.#emit('$state', [state]);
   }

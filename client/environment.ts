@@ -31,7 +31,7 @@ export interface TabEnvironment {
   /** Calls `gone` once when nobody holds the lock. @returns Stops watching. */
   watchLock: (name: string, gone: () => void) => () => void;
   /** What the tab keeps to, across a reload. Default: that ends with the client. */
-  pin?: { get(): string | null | undefined; set(identity: string | null): void };
+  pin?: { get(): string | undefined; set(identity: string | undefined): void };
   /** @returns Stops listening. */
   listen: (page: PageListener) => () => void;
   /** Notes for the next page what this one leaves. */

@@ -63,19 +63,19 @@ export class Asks<Key extends string | number> {
         } else remainingMs -= performance.now() - startedAtMs;
       };
       this.#pending.set(key, { resolve, reject, setActive, forget });
-      signal?.addEventListener('abort', aborted, { once: true });
+      signal?.addEventListener('abort', aborted);
       if (signal?.aborted) aborted();
       else if (this.#active) setActive(true);
     });
   }
 
   /** @returns Whether anybody still waited for it. */
-  settle(key: Key, error: WireError | null, value: unknown): boolean {
+  settle(key: Key, error: WireError | null | undefined, value: unknown): boolean {
     const pending = this.#pending.get(key);
     if (pending === undefined) return false;
     pending.forget();
-    if (error === null) pending.resolve(value);
-    else pending.reject(new AskError(error.code, error.message, error.data, { received: true }));
+    if (error) pending.reject(new AskError(error.code, error.message, error.data, { received: true }));
+    else pending.resolve(value);
     return true;
   }
 

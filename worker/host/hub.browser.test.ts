@@ -39,10 +39,7 @@ class PortTab {
       lock: tab.lock,
       address: 'wss://server.example/',
       fresh: false,
-      fromClient: null,
       demands: { pins: undefined, sealed: false },
-      identity: null,
-      of: null,
     });
     return tab;
   }

@@ -96,11 +96,10 @@ export class Hub implements LinkHost, WalletHost {
   /** Finishes what a host before this one has left. */
   adopt({ lock, address, demands, localID, attach, ups }: Unfinished): void {
     const copy = StreamCopy.of(attach, lock, ups, localID);
-    const identity = localID ?? null;
     // Also one that finishes what it has.
     const link =
       this.linksAt(address).find((one) => one.isOf(localID)) ??
-      this.#identityLink({ address, demands, identity, fresh: false, fromClient: null });
+      this.#identityLink({ address, demands, identity: localID, fresh: false });
     link.adopt(copy);
   }
 
@@ -157,7 +156,7 @@ export class Hub implements LinkHost, WalletHost {
   #identityLink(wish: Wish): IdentityLink {
     const { address, demands, fresh, identity } = wish;
     const present =
-      identity === null
+      identity === undefined
         ? this.activeAt(address)
         : this.linksAt(address).find((identityLink) => identityLink.isNamed(identity));
     if (present !== undefined && !fresh) {
@@ -166,7 +165,7 @@ export class Hub implements LinkHost, WalletHost {
     }
     const identityLink = this.open(wish);
     // From now on it is the browser's identity there; tabs that are with another stay with it.
-    if (identity === null) this.setActive(identityLink);
+    if (identity === undefined) this.setActive(identityLink);
     return identityLink;
   }
 

@@ -90,9 +90,9 @@ export interface IdentityLinkOptions {
   /** Begin with a new identity, although there is one. */
   fresh: boolean;
   /** Which identity it is, by id, user id or name. `null`: the one that is active. */
-  identity: string | null;
+  identity?: string | undefined;
   /** Told to the server when a session is created. */
-  fromClient: Record<string, unknown> | null;
+  fromClient?: Record<string, unknown> | null | undefined;
 }
 
 type Untimed<Event> = Event extends unknown ? Omit<Event, 'nowMs'> : never;
@@ -163,7 +163,7 @@ export class IdentityLink {
     this.address = options.address;
     this.#demands = options.demands;
     this.#freshBecause = options.fresh ? 'new' : undefined;
-    this.#name = options.identity ?? undefined;
+    this.#name = options.identity;
     this.tabs = new Tabs(
       () => {
         this.#restIfUnused();
@@ -493,7 +493,7 @@ export class IdentityLink {
   }
 
   async #identify(attempt: Attempt, hello: Hello): ReturnType<LinkOptions['identify']> {
-    const { fromClient } = this.#options;
+    const { fromClient = null } = this.#options;
     if (!(await this.#accepts(hello.serverKey))) {
       this.#refusedKey = hello.serverKey;
       throw new Error('server-key-changed');
@@ -823,7 +823,7 @@ export class IdentityLink {
     this.tabs.tell(this.#stateMessage());
   }
 
-  #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | null } {
+  #stateMessage(): { kind: 'state'; state: LinkState; identity: IdentityInfo | undefined } {
     return { kind: 'state', state: linkState(this.#state), identity: identityInfo(this.#identity) };
   }
 
@@ -850,8 +850,8 @@ function linkState(state: ReconnectState): LinkState {
   }
 }
 
-function identityInfo(identity: Identity | undefined): IdentityInfo | null {
-  if (identity === undefined || identity.sessionID === null) return null;
+function identityInfo(identity: Identity | undefined): IdentityInfo | undefined {
+  if (identity === undefined || identity.sessionID === null) return undefined;
   const { localID: id, sessionID, profile, storage } = identity;
   return { id, sessionID, ...profile, storage };
 }

@@ -7,7 +7,7 @@ import type { ErrorCode, TabDown, TabUp, WireError } from 'webgram';
  * newer page starts a host of its own, and the older one ends: `kind`, `incarnation` and `protocol` of a welcome and
  * `kind`, `script` and `build` of a move stay as they are for ever.
  */
-export const PORT_PROTOCOL = 3;
+export const PORT_PROTOCOL = 4;
 
 /** How far the host has come with the link of the tab's identity. Final: `denied`. */
 export type LinkState =
@@ -73,12 +73,12 @@ export type TabToHost =
       /** Start with a new identity instead of the stored one (`skipResume` of the original package). */
       fresh: boolean;
       /** Passed to the server when a session is created. */
-      fromClient: Record<string, unknown> | null;
+      fromClient?: Record<string, unknown> | null | undefined;
       demands: Demands;
-      /** What the tab keeps to, whatever is active: an identity's id, user id or name. `null`: the one that is active. */
-      identity: string | null;
+      /** What the tab keeps to, whatever is active: an identity's id, user id or name. Absent: the one that is active. */
+      identity?: string | undefined;
       /** The identity that the tab's stream is of, as far as it knows. */
-      of: string | null;
+      of?: string | undefined;
     }
   /**
    * One envelope of the tab's stream, for the link of that number; 0 while the tab knows of none. The host
@@ -107,7 +107,7 @@ export type TabToHost =
   /** The page was focused, shown or came online: retry now, or probe the link. */
   | { kind: 'wake' }
   /** The tab keeps to another identity from now on: it is told to `switch`. */
-  | { kind: 'pin'; identity: string | null }
+  | { kind: 'pin'; identity?: string | undefined }
   /** The tab's client was closed: finish for it, as when the tab had gone. */
   | { kind: 'close' }
   /** Asks for a sign of life. */
@@ -120,7 +120,7 @@ export type HostToTab = { incarnation: string } & (
   | { kind: 'refused'; code: ErrorCode; message: string }
   /** Another host serves this storage, or this one serves nobody: go there. */
   | ({ kind: 'moved' } & HostAddress)
-  | { kind: 'state'; state: LinkState; identity: IdentityInfo | null }
+  | { kind: 'state'; state: LinkState; identity?: IdentityInfo | undefined }
   /** A link is on its way: attach to it now, so that the attach travels in the first flight. */
   | { kind: 'link'; link: number }
   | { kind: 'down'; link: number; envelope: TabDown }
@@ -131,7 +131,7 @@ export type HostToTab = { incarnation: string } & (
   /** The answer to a call. */
   | { kind: 'answer'; call: number; error?: WireError; value?: unknown }
   /** The tab is to begin anew with another identity: with nothing that it has sent, and by another hello. Until then only answers follow. */
-  | { kind: 'switch'; to: IdentityInfo | null }
+  | { kind: 'switch'; to?: IdentityInfo | undefined }
   /** The identities of the address have changed, or what is known of them. */
   | { kind: 'identities' }
   | { kind: 'pong' }

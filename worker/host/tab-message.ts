@@ -28,7 +28,7 @@ export type Call = TabToHost & { kind: 'queue' | 'wallet' };
 function parse(data: Record<string, unknown>): TabToHost | undefined {
   switch (data['kind']) {
     case 'hello': {
-      const hello = { identity: null, of: null, ...data } as Record<keyof Hello, unknown>;
+      const hello = data as Record<keyof Hello, unknown>;
       const { protocol, build, lock, address, fresh, fromClient, demands, identity, of } = hello;
       const isHello =
         typeof protocol === 'number' &&
@@ -36,9 +36,9 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
         isText(lock) &&
         isText(address) &&
         typeof fresh === 'boolean' &&
-        (fromClient === null || isRecord(fromClient)) &&
-        (identity === null || isText(identity)) &&
-        (of === null || isText(of));
+        ((fromClient ?? undefined) === undefined || isRecord(fromClient)) &&
+        (identity === undefined || isText(identity)) &&
+        (of === undefined || isText(of));
       const normal = isHello ? normalAddress(address) : undefined;
       if (normal === undefined) return undefined;
       return { ...(hello as Hello), address: normal, demands: parseDemands(demands) };
@@ -54,7 +54,7 @@ function parse(data: Record<string, unknown>): TabToHost | undefined {
       return isCount(data['call']) ? (data as Call) : undefined;
     case 'pin': {
       const { identity } = data;
-      return identity === null || isText(identity) ? { kind: 'pin', identity } : undefined;
+      return identity === undefined || isText(identity) ? { kind: 'pin', identity } : undefined;
     }
     case 'wake':
     case 'accept-key':

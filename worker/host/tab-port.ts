@@ -48,7 +48,7 @@ export class TabPort {
   /** The session that it spoke with is not the identity's any more, and it has not been taken up in another yet. */
   hasLostSession = false;
   /** What it keeps to, whatever identity is active. */
-  pin: string | null = null;
+  pin: string | undefined;
   /** The identity that its stream is of, before there is a copy of that. */
   of: string | undefined;
 
@@ -112,7 +112,7 @@ export class TabPort {
         break;
       case 'pin':
         this.pin = message.identity;
-        this.post({ kind: 'switch', to: null });
+        this.post({ kind: 'switch' });
         break;
       case 'close':
         this.#gone();

@@ -80,7 +80,7 @@ export class Tabs {
 
   /** Has a tab begin anew that does not know that another identity was made active. */
   sendElsewhere(tab: TabPort): void {
-    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch', to: null });
+    if (this.#isElsewhere(tab.of ?? tab.copy?.localID)) tab.post({ kind: 'switch' });
   }
 
   /** Other tabs of the same identity take over whoever is here. */
@@ -91,21 +91,21 @@ export class Tabs {
   }
 
   /** Tabs that do not keep to an identity go over to the one that is active. @param to Which that is, if it is known. */
-  switchFollowers(to: IdentityInfo | null): void {
-    for (const tab of this.#tabs) if (tab.pin === null) tab.post({ kind: 'switch', to });
+  switchFollowers(to: IdentityInfo | undefined): void {
+    for (const tab of this.#tabs) if (tab.pin === undefined) tab.post({ kind: 'switch', to });
   }
 
   /** Tabs that keep to another identity than this one have to look for it. */
   sendStrangers(isOwn: (name: string) => boolean): void {
     for (const tab of this.#tabs) {
-      if (tab.pin !== null && !isOwn(tab.pin)) tab.post({ kind: 'switch', to: null });
+      if (tab.pin !== undefined && !isOwn(tab.pin)) tab.post({ kind: 'switch' });
     }
   }
 
   /** Tabs that keep to this identity are told that it has ended, and close. */
   denyPinned(reason: string): void {
     const state = { name: 'denied', reason } as const;
-    for (const tab of this.#tabs) if (tab.pin !== null) tab.post({ kind: 'state', state, identity: null });
+    for (const tab of this.#tabs) if (tab.pin !== undefined) tab.post({ kind: 'state', state });
   }
 
   /**

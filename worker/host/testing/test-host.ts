@@ -112,7 +112,7 @@ export class TestTab {
 
   hello(hello: Partial<TabToHost & { kind: 'hello' }> = {}): void {
     const { lock } = this;
-    const rest = { address: ADDRESS, build: 'test', fresh: false, fromClient: null, demands: {} };
+    const rest = { address: ADDRESS, build: 'test', fresh: false, demands: {} };
     this.post({ kind: 'hello', protocol: PORT_PROTOCOL, lock, ...rest, ...hello });
   }
 

@@ -40,7 +40,7 @@ export interface WalletHost {
   activeAt(address: string): IdentityLink | undefined;
   setActive(identityLink: IdentityLink): void;
   /** Makes a link of an identity that has none. */
-  open(wish: IdentityLink['wish'] & { identity: string | null; fresh: boolean }): IdentityLink;
+  open(wish: IdentityLink['wish'] & { identity: string | undefined; fresh: boolean }): IdentityLink;
 }
 
 /** What a host needs of its wallet; see `Wallet`. */

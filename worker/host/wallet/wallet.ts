@@ -183,7 +183,7 @@ export class Wallet implements IdentityWallet {
     const unused = free.find(({ entry }) => entry.isActive) ?? free.at(-1);
     // The first of all is on its way.
     if (active?.isOpen && !known.some(({ entry }) => entry.isActive)) return;
-    if (unused === undefined) this.#activate(link, null, null);
+    if (unused === undefined) this.#activate(link, null);
     else if (!unused.entry.isActive) await this.#switchTo(link, unused);
   }
 
@@ -248,7 +248,7 @@ export class Wallet implements IdentityWallet {
   }
 
   /** Sends all tabs there that keep to no identity. @param id `null`: a new one. */
-  #activate(link: IdentityLink, id: string | null, to: IdentityInfo | null): void {
+  #activate(link: IdentityLink, id: string | null, to?: IdentityInfo): void {
     const { address } = link;
     const before = this.#host.activeAt(address);
     const present = this.#host.linksAt(address).find(({ identity }) => identity?.localID === id);
@@ -260,7 +260,7 @@ export class Wallet implements IdentityWallet {
   }
 
   #open(link: IdentityLink, id: string | null): IdentityLink {
-    return this.#host.open({ ...link.wish, identity: id, fresh: id === null });
+    return this.#host.open({ ...link.wish, identity: id ?? undefined, fresh: id === null });
   }
 
   /** Ends sessions that were signed out while the server was away, and sends what is queued for identities not in use. */
@@ -327,8 +327,8 @@ function entryOf(
   };
 }
 
-function infoOf({ id, sessionID, account, label, picture, storage }: WalletEntry): IdentityInfo | null {
-  if (sessionID === undefined) return null;
+function infoOf({ id, sessionID, account, label, picture, storage }: WalletEntry): IdentityInfo | undefined {
+  if (sessionID === undefined) return undefined;
   const shown = Object.entries({ account, label, picture }).filter(([, value]) => value !== undefined);
   return { id, sessionID, ...Object.fromEntries(shown), storage };
 }
