@@ -11,6 +11,6 @@ import { HOME } from './own-files.ts';
 export function toSocketAddress(address: string | URL = HOME): string {
   const url = new URL(address, inPage() ? document.baseURI : undefined);
   url.protocol = url.protocol.replace('http', 'ws');
-  if (!/^wss?:/.test(url.href)) throw new TypeError("'address' must be ws: or wss:");
+  if (!url.protocol.startsWith('ws')) throw new TypeError("'address' must be ws: or wss:");
   return url.href;
 }

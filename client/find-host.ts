@@ -30,8 +30,7 @@ export function hostFinder(address: string, worker?: string | URL): TabEnvironme
         reason = `${String(own)} ${(error as Error).message}`;
       }
     }
-    const { findLeader } = await loadLeaderTab();
-    return findLeader(reason, BUILD);
+    return (await loadLeaderTab()).findLeader(reason, BUILD);
   };
 }
 

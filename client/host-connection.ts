@@ -91,9 +91,8 @@ export class HostConnection {
 
   /** There is no host, or no longer: look again, unless there never was one. */
   #missed({ message }: Error): void {
-    const { failed, lost } = this.#options;
     if (this.#incarnation === undefined) {
-      failed('WEBGRAM_NO_HOST', message);
+      this.#options.failed('WEBGRAM_NO_HOST', message);
       return;
     }
     if (Date.now() - this.#foundMs >= STABLE_MS) this.#failures = 0;
@@ -102,7 +101,7 @@ export class HostConnection {
     this.#retryTimer = setTimeout(() => {
       void this.#find();
     }, waitMs);
-    lost(message, Date.now() + waitMs);
+    this.#options.lost(message, Date.now() + waitMs);
   }
 
   async #find(moved?: HostAddress): Promise<void> {

@@ -4,7 +4,7 @@ import { WebgramError } from 'webgram';
 const MAX_LEVELS = 60;
 const MAX_BIGINT_DIGITS = 4_096;
 /** Stands for a value that has no JSON of its own: as long as what names it there, or longer. */
-const NAMED = '#'.repeat(32);
+const NAMED = '################################';
 
 /** What an escaped name takes besides, in bytes. */
 const ESCAPE_BYTES = 12;
@@ -31,7 +31,7 @@ export function copyMessage<T>(value: T): Copied<T> {
     // Not what toJSON() makes of it.
     const item = this[key];
     const shown = inJson(item);
-    const escape = Number(key.startsWith('$'));
+    const escape = key[0] === '$' ? 1 : 0;
     escapes += escape;
     // What is named there, or escaped because its name begins with $, takes a level more.
     const level = (levels.get(this) ?? 0) + (shown === item ? 1 : 2) + escape;
@@ -41,7 +41,7 @@ export function copyMessage<T>(value: T): Copied<T> {
         `'${key}' (${typeof item}, level ${level}) cannot be sent`,
       );
     }
-    if (typeof shown === 'object') levels.set(shown, level);
+    if (Object(shown) === shown) levels.set(shown, level);
     return shown;
   });
   return {
@@ -53,14 +53,20 @@ export function copyMessage<T>(value: T): Copied<T> {
 /** @returns Something of about the same length in JSON, or `undefined` for what cannot be sent. */
 function inJson(item: unknown): unknown {
   const type = typeof item;
-  if (type === 'bigint') return String(item).length <= MAX_BIGINT_DIGITS ? NAMED + String(item) : undefined;
-  if (item === undefined || (type === 'number' && (!Number.isFinite(item) || Object.is(item, -0))))
+  // What is no object counts as plain; that of a function is none of these.
+  const prototype: unknown = Object(item) === item ? Object.getPrototypeOf(item) : null;
+  if (type === 'symbol' || (type === 'bigint' && String(item).length > MAX_BIGINT_DIGITS)) return undefined;
+  if (type === 'bigint') return NAMED + String(item);
+  if (
+    item === undefined ||
+    item !== item ||
+    item === Infinity ||
+    item === -Infinity ||
+    Object.is(item, -0) ||
+    prototype === Date.prototype
+  )
     return NAMED;
-  if (type === 'function' || type === 'symbol') return undefined;
-  if (type !== 'object') return item;
   if (item instanceof Uint8Array) return NAMED.padEnd((item.length * 4) / 3 + NAMED.length);
-  const prototype: unknown = item && Object.getPrototypeOf(item);
-  if (prototype === Date.prototype) return NAMED;
   if (prototype === Map.prototype || prototype === Set.prototype) return [NAMED, ...(item as Set<unknown>)];
   return prototype === null || prototype === Object.prototype || Array.isArray(item) ? item : undefined;
 }

@@ -4,10 +4,11 @@ import { copyMessage } from './message-copy.ts';
 
 /** Those limits of the protocol that a tab needs: the whole list would only make the page part longer. */
 export const TAB_LIMITS = {
-  maxFrameBytes: 1_048_576,
   maxUnackedBytes: 1_048_576,
   maxUnackedCount: 1_000,
 } satisfies Partial<Limits>;
+/** As `maxFrameBytes` of the protocol. */
+const MAX_FRAME_BYTES = 1_048_576;
 /** Room for type, number, acknowledgement and tag of a message, in bytes. */
 const ENVELOPE_BYTES = 1_000;
 const MESSAGE_TYPE = /^[^$][^]{0,255}$/;
@@ -31,7 +32,7 @@ export function prepareMessage(type: string, args: unknown[], own?: string): Out
     throw new TypeError("'type' must be 1 to 256 characters, no $");
   }
   const { value, bytes } = copyMessage(args);
-  if (bytes + ENVELOPE_BYTES > TAB_LIMITS.maxFrameBytes) {
+  if (bytes + ENVELOPE_BYTES > MAX_FRAME_BYTES) {
     throw new WebgramError('WEBGRAM_MESSAGE_TOO_LARGE', 'over 1 MiB');
   }
   return { args: value, bytes };

@@ -16,7 +16,7 @@ export async function answerAsk(
   args: unknown[],
 ): Promise<void> {
   const { tabID } = stream;
-  let isError = false;
+  let error: WireError | null = null;
   let answer;
   try {
     const run = Object.hasOwn(functions, type) && functions[type];
@@ -24,14 +24,12 @@ export async function answerAsk(
     answer = copyMessage<unknown>(await run(...args));
   } catch (thrown) {
     // The details stay in this page.
-    let { code, message, data } = new AskError('WEBGRAM_HANDLER_FAILED', 'the handler failed');
-    if (isAskError(thrown)) ({ code, message, data } = thrown);
+    error = { code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' };
+    if (isAskError(thrown)) error = { code: thrown.code, message: thrown.message, data: thrown.data };
     else report(thrown);
-    isError = true;
-    answer = copyMessage<unknown>({ code, message, data });
+    answer = copyMessage(error);
   }
-  const { value, bytes } = answer;
   // A stream that has begun anew meanwhile does not know the ask.
-  if (stream.tabID !== tabID) return;
-  stream.answer(asked, isError ? (value as WireError) : null, isError ? null : value, bytes);
+  if (stream.tabID === tabID)
+    stream.answer(asked, error && (answer.value as WireError), error ? null : answer.value, answer.bytes);
 }

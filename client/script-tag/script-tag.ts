@@ -1,4 +1,5 @@
 import { Client } from '../index.ts';
+import { async, dataset } from './own-address.ts';
 
 /** What the script tag gives the page. */
 export interface Webgram {
@@ -13,17 +14,14 @@ declare global {
   var webgram: Webgram;
 }
 
-// Only a classic script has it, and only while it runs.
-const { async, dataset } = document.currentScript as HTMLScriptElement;
 // The page's own scripts come after this one: what arrives before they listen would be lost.
 const start = async ? undefined : new Promise((resolve) => addEventListener('DOMContentLoaded', resolve));
-const pins = dataset['pins']?.split(' ');
 const rule = dataset['identity'];
 // A rule for addresses has a star where the page's own has the user id.
 const identity = rule?.startsWith('/')
-  ? decodeURIComponent(new RegExp(`^${rule.replace('*', '([^/]+)')}`).exec(location.pathname)?.[1] ?? '')
+  ? decodeURIComponent(location.pathname.match(`^${rule.replace('*', '([^/]+)')}`)?.[1] ?? '')
   : rule;
-const options = { start, pins, identity, sealed: 'sealed' in dataset };
+const options = { start, pins: dataset['pins']?.split(' '), identity, sealed: 'sealed' in dataset };
 const client = 'manual' in dataset ? undefined : new Client(dataset['url'], options);
 const ready = Promise.resolve(client?.waitForHost());
 // Who does not ask is not told twice: the state says it as well.

@@ -248,7 +248,7 @@ export class TabStream {
   #onHole(): void {
     const before = this.#hole;
     this.#hole = this.#received;
-    if (before !== null && isCovered(this.#received, before)) this.#restart('overflow');
+    if (before && isCovered(this.#received, before)) this.#restart('overflow');
     else this.attach(this.#link);
   }
 
