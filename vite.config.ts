@@ -9,6 +9,7 @@ import { minify, type MinifyOptions } from 'terser';
 import uglify, { type SourceMapOptions } from 'uglify-js';
 import type { EnvironmentOptions, Plugin, ViteBuilder } from 'vite';
 import { configDefaults, defineConfig } from 'vitest/config';
+import { closeClasses } from './closed-classes.ts';
 import { CHROMIUM_ARGS, findChromium, findFirefox } from './e2e/engines/find.mjs';
 import { INNER_NAMES } from './inner-names.config.ts';
 
@@ -355,8 +356,16 @@ function terseHosts(): Plugin {
   };
 }
 
-/** Like those of Terser: what is shorter with `rests` is longer when it is compressed. */
-const UGLIFY = { toplevel: true, compress: { passes: 2, rests: false } };
+/** Environments whose script is the page's part. */
+const PAGE_SCRIPTS = ['script', 'module'];
+
+/**
+ * Like those of Terser: what is shorter with `rests` is longer when it is compressed. `unsafe` takes `String(x)` for
+ * `'' + x`, and `Number(x)` for `+x`, which a host does with a bigint.
+ */
+function uglifyOf(isPage: boolean) {
+  return { toplevel: true, compress: { passes: 2, rests: false, unsafe: isPage } };
+}
 
 /**
  * Makes the scripts of browsers smaller twice more, behind Vite's own minifier: Terser shortens names of properties, UglifyJS
@@ -369,7 +378,7 @@ function smallerScripts(): Plugin {
     toplevel: true,
     // What is shorter without these is longer when it is compressed.
     compress: {
-      ...{ passes: 3, keep_fargs: false, hoist_funs: true, unsafe_arrows: true },
+      ...{ passes: 3, keep_fargs: false, hoist_funs: true, unsafe_methods: true },
       ...{ if_return: false, lhs_constants: false, sequences: false },
     },
     // Also to names that the platform has for something else: ours are no objects of the platform.
@@ -382,11 +391,15 @@ function smallerScripts(): Plugin {
     apply: 'build',
     sharedDuringBuild: true,
     // The names of files say what is in them once this is done.
-    augmentChunkHash: () => JSON.stringify([optionsOf().compress, UGLIFY, INNER_NAMES]),
+    augmentChunkHash: () => JSON.stringify([optionsOf().compress, uglifyOf(false), INNER_NAMES]),
+    renderChunk(code) {
+      return PAGE_SCRIPTS.includes(this.environment.name) ? closeClasses(code) : null;
+    },
     async generateBundle(_options, bundle) {
       const { name } = this.environment;
-      if (!['queue', 'worker', 'script', 'module'].includes(name)) return;
-      const own = { ...optionsOf(), ...(['script', 'module'].includes(name) ? {} : { nameCache }) };
+      const isPage = PAGE_SCRIPTS.includes(name);
+      if (!isPage && !['queue', 'worker'].includes(name)) return;
+      const own = { ...optionsOf(), ...(isPage ? {} : { nameCache }) };
       for (const file of Object.values(bundle)) {
         if (file.type !== 'chunk') continue;
         const map = bundle[`${file.fileName}.map`];
@@ -395,7 +408,7 @@ function smallerScripts(): Plugin {
         const between =
           typeof smaller.map === 'string' ? (JSON.parse(smaller.map) as SourceMapOptions['content']) : false;
         const smallest = uglify.minify(smaller.code ?? file.code, {
-          ...UGLIFY,
+          ...uglifyOf(isPage),
           sourceMap: between && { content: between },
         });
         if (smallest.error) throw smallest.error;
@@ -408,8 +421,13 @@ function smallerScripts(): Plugin {
 
 /** What stands for files of `client/` where there is no bundler: the build's other files lie beside the one that runs. */
 const WITHOUT_BUNDLER: Record<string, Record<string, string>> = {
-  script: { 'own-files': 'own-files', 'in-page': 'in-page' },
-  module: { 'own-files': 'own-files', 'in-page': 'in-page', 'own-address': 'module-address' },
+  script: { 'own-files': 'own-files', 'in-page': 'in-page', report: 'report' },
+  module: {
+    'own-files': 'own-files',
+    'in-page': 'in-page',
+    report: 'report',
+    'own-address': 'module-address',
+  },
 };
 
 /** Lets a script tag and a module without a bundler find what lies beside them. */

@@ -6,7 +6,13 @@ import { promisify } from 'node:util';
 import { ROOT } from './readme.ts';
 
 const SOURCES = ['webgram', 'worker', 'client', 'server', 'examples', 'e2e/engines'];
-const FILES = ['vite.config.ts', 'inner-names.config.ts', 'package.json', 'tsconfig.json'];
+const FILES = [
+  'vite.config.ts',
+  'closed-classes.ts',
+  'inner-names.config.ts',
+  'package.json',
+  'tsconfig.json',
+];
 
 /** The product with a later port protocol, built from its sources as they are released. */
 export class NextBuild {

@@ -5,8 +5,7 @@ import { gzipSync } from 'node:zlib';
 
 const BROWSER = new URL('../../dist/browser/', import.meta.url);
 const BUDGETS = [
-  // The goal is 6,000.
-  { name: /^webgram\.js$/, maxBytes: 6_450 },
+  { name: /^webgram\.js$/, maxBytes: 5_999 },
   { name: /^worker-.+\.js$/, maxBytes: 20_000 },
   // Loaded only where an element is used: what both share, Lit included, and each alone.
   { name: /^elements-.+\.js$/, maxBytes: 11_500 },
