@@ -22,7 +22,7 @@ type Member = Placed<MethodDefinition | PropertyDefinition>;
  *
  * @param code A module or script that is not minified. Private fields must not need public ones when they are made.
  * @throws {TypeError} for what cannot be written so: a private name of another object, a private setter, a private name in
- * a function with a `this` of its own, a constructor that returns something else.
+ * a function with a `this` of its own, a constructor that returns something else or hides a name that a member needs.
  */
 export function closeClasses(code: string): { code: string; map: SourceMap } {
   const out = new MagicString(code);
@@ -91,6 +91,7 @@ class ClosedClass {
     const first = this.#members[0]!.start;
     out.overwrite(body.start + 1, first, `const ${this.#self} = {${prototype}`);
     const constructor = this.#members.find(isConstructor);
+    if (constructor) this.#expectOneMeaning(constructor);
     const made = constructor ? this.#declareFields(constructor) : new Set();
     for (const member of this.#members) {
       if (!isHidden(member)) continue;
@@ -171,6 +172,19 @@ class ClosedClass {
     return made;
   }
 
+  /** What the constructor declares is seen by all members now: none of them may mean something else by it. */
+  #expectOneMeaning(constructor: Member): void {
+    const declared = namesDeclaredIn(constructor, false);
+    for (const member of this.#members) {
+      if (member === constructor) continue;
+      const own = namesDeclaredIn(member, true);
+      for (const name of namesMeantIn(member)) {
+        if (declared.has(name) && !own.has(name))
+          throw new TypeError(`'${name}' of a constructor hides another`);
+      }
+    }
+  }
+
   #returnSelf(body: Node): void {
     const out = this.#out;
     const self = this.#self;
@@ -238,6 +252,44 @@ function isMethod(member: Member): member is Placed<MethodDefinition> {
 
 function privateName(key: Node | PrivateIdentifier): string | undefined {
   return key.type === 'PrivateIdentifier' ? key.name : undefined;
+}
+
+/** @param isDeep Also what functions in it declare for themselves. */
+function namesDeclaredIn(member: Member, isDeep: boolean): Set<string> {
+  const names = new Set<string>();
+  const add = (pattern: Node | null): void => {
+    if (pattern?.type === 'Identifier') names.add(pattern.name);
+    else if (pattern?.type === 'AssignmentPattern') add(pattern.left);
+    else if (pattern?.type === 'RestElement') add(pattern.argument);
+    else if (pattern?.type === 'ArrayPattern') pattern.elements.forEach(add);
+    else if (pattern?.type === 'ObjectPattern')
+      for (const one of pattern.properties) add(one.type === 'Property' ? one.value : one);
+  };
+  walk(member, {
+    enter(node) {
+      if (node.type === 'VariableDeclarator') add(node.id);
+      else if (node.type === 'CatchClause') add(node.param ?? null);
+      else if ('params' in node) {
+        if (node.type === 'FunctionDeclaration') add(node.id);
+        if (isDeep || node === member.value) node.params.forEach(add);
+        else this.skip();
+      }
+    },
+  });
+  return names;
+}
+
+/** Names that stand there for a variable. */
+function namesMeantIn(member: Member): Set<string> {
+  const names = new Set<string>();
+  walk(member, {
+    enter(node, parent, place) {
+      if (node.type !== 'Identifier') return;
+      const isName = place === 'property' || place === 'key';
+      if (!(isName && parent && 'computed' in parent && !parent.computed)) names.add(node.name);
+    },
+  });
+  return names;
 }
 
 function expectNoPrivate(node: Node): void {

@@ -55,6 +55,17 @@ test('a constructor that ends before', () => {
     [new Made(0).value, new Made(1).value]`);
 });
 
+test('members have names of their own beside those of the constructor', () => {
+  expectSame(`
+    const label = 'outside';
+    class Named {
+      #of;
+      constructor(name, { size = 1 } = {}) { const text = name + size; this.#of = text; [2].map((label) => label); }
+      name(size) { const { text } = { text: size.name }; return [text, size.size, label, this.#of]; }
+    }
+    new Named('a').name({ name: 'b', size: 3 })`);
+});
+
 test('functions with a this of their own keep it', () => {
   expectSame(`
     class Keys { of(value) { const seen = []; JSON.stringify(value, function (key, item) { seen.push([this === value, key]); return item; }); return seen; } }
@@ -84,6 +95,8 @@ test.each([
   ['private setter', 'class A { set #n(n) { this.m = n; } set(n) { this.#n = n; } }'],
   ['this of its own', 'class A { #n = 1; of() { return function () { return this.#n; }; } }'],
   ['returns something', 'class A { #n = 1; constructor() { return []; } }'],
+  ['hides', 'const n = 1; class A { #m; constructor(n) { this.#m = n; } of() { return n; } }'],
+  ['hides', 'const n = 1; class A { constructor() { const { m: [n] } = {}; } of = () => [n]; }'],
   ['computed name', 'class A { #n = 1; ["x"] = 1; }'],
 ])('%s stops the build', (words, code) => {
   expect(() => closeClasses(`\n${code}\nA`)).toThrow(words);
