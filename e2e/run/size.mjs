@@ -23,11 +23,11 @@ for (const { name: pattern, maxBytes } of BUDGETS) {
   }
   const bytes = gzipSync(readFileSync(new URL(name, BROWSER)), { level: 9 }).length;
   const fits = bytes <= maxBytes;
-  console.log(`${fits ? 'ok       ' : 'too large'} ${name}: ${kB(bytes)} of ${kB(maxBytes)} gzip`);
+  console.log(`${fits ? 'ok       ' : 'too large'} ${name}: ${text(bytes)} of ${text(maxBytes)} bytes gzip`);
   if (!fits) process.exitCode = 1;
 }
 
 /** @param {number} bytes */
-function kB(bytes) {
-  return `${(bytes / 1000).toFixed(2)} kB`;
+function text(bytes) {
+  return bytes.toLocaleString('en');
 }
