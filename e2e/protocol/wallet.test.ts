@@ -303,7 +303,8 @@ describe('sign out', () => {
       expect(await scene.server.sessions.get(sessionID)).toBeUndefined();
     }, PATIENCE);
     expect(answers).toEqual([expect.objectContaining({ code: 'WEBGRAM_SWITCHED' })]);
-    expect(told.map(({ gap }) => gap.sent)).toEqual([0]);
+    // Twice, when the host knows of the other session before the server has this tab in it.
+    expect(new Set(told.map(({ gap }) => gap.sent))).toEqual(new Set([0]));
   });
 
   test('of all leaves nobody', async () => {
