@@ -17,7 +17,7 @@ export const INNER_NAMES = `
   maxTabs maxUnackedBytes maxUnackedCount mergeInto minimumMs more nextLink nextPublicKey normal note nowMs
   numberOf offered opened openSocket otherServerKey owner ownerOf parts pingMs pongTimeoutMs post probe
   proof prove queueLimits randomBytes reader receive receiveAnswer receiveHello receiveOk records refusal
-  refusals rejectAll releases renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
+  refusals rejectAll renewal renewID renewTimeoutMs rest retire schedule sealKey sendElsewhere
   sendEncoded sendStrangers served serverKey serverTimeMs setActive setAsideToTry settle sha256 shown
   signingKey sinceMs speaksFor standDown standing subprotocol switchFollowers tabOf tagBytes
   take takeNotes tell tellChange th1 th3 tickFrameBytes tooLarge unlinked visit wake wants wasUp
