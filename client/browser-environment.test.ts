@@ -20,7 +20,7 @@ let page: TestDocument;
 beforeEach(() => {
   page = new TestDocument();
   vi.stubGlobal('document', page);
-  vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+  vi.stubGlobal('addEventListener', () => undefined);
 });
 
 afterEach(() => {

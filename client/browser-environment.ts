@@ -55,7 +55,7 @@ function listen({ wake, hide, show, seen }: PageListener): () => void {
   const options = { signal: controller.signal };
   addEventListener('online', wake, options);
   addEventListener('focus', wake, options);
-  addEventListener(
+  document.addEventListener(
     'visibilitychange',
     () => {
       seen();

@@ -174,9 +174,7 @@ export class Client<A extends AppShape = AnyApp> {
   constructor(address?: string | URL, options: ClientOptions = {}, environment?: TabEnvironment) {
     const { skipResume = false, fresh = skipResume, fromClient, pins, sealed } = options;
     this.#askOptions = options;
-    this.#asks = new Asks((asked) => {
-      this.#stream.cancel(asked);
-    });
+    this.#asks = new Asks((asked) => this.#stream.cancel(asked));
     this.#stream = this.#newStream();
     if (environment === undefined && !inPage()) {
       this.#state = { name: 'offline' };
@@ -225,10 +223,8 @@ export class Client<A extends AppShape = AnyApp> {
         const { left } = this.#stream;
         if (left) around.leave?.([...left, this.#identity?.sessionID]);
       },
-      shown: () => {
-        this.#stream.rest(this.#asks.isEmpty);
-      },
       seen: this.#tellVisible,
+      shown: () => this.#stream.rest(this.#asks.isEmpty),
       lost: (reason, retryAtMs) => {
         this.#setState({ name: 'waiting', retryAtMs, reason });
       },
