@@ -13,7 +13,7 @@ type Member = Placed<MethodDefinition | PropertyDefinition>;
  *
  * ```js
  * class Count { #n = 0; add() { return ++this.#n; } }
- * function Count() { const self = { add() { return ++n; } }; let n = 0; return self; }
+ * function Count() { let n = 0; const self = { add() { return ++n; } }; return self; }
  * ```
  *
  * What is only made in this file is called without `new`. What others see keeps its prototype, so that `instanceof` holds;

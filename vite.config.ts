@@ -360,8 +360,8 @@ function terseHosts(): Plugin {
 const PAGE_SCRIPTS = ['script', 'module'];
 
 /**
- * Like those of Terser: what is shorter with `rests` is longer when it is compressed. `unsafe` takes `String(x)` for
- * `'' + x`, and `Number(x)` for `+x`, which a host does with a bigint.
+ * Like those of Terser: what is shorter with `rests` is longer when it is compressed. `unsafe` writes `'' + x` for
+ * `String(x)`, and `+x` for `Number(x)`, which fails for the bigints of hosts.
  */
 function uglifyOf(isPage: boolean) {
   return { toplevel: true, compress: { passes: 2, rests: false, unsafe: isPage } };

@@ -57,6 +57,7 @@ function inJson(item: unknown): unknown {
   const prototype: unknown = Object(item) === item ? Object.getPrototypeOf(item) : null;
   if (type === 'symbol' || (type === 'bigint' && String(item).length > MAX_BIGINT_DIGITS)) return undefined;
   if (type === 'bigint') return NAMED + String(item);
+  // `item !== item`: NaN.
   if (
     item === undefined ||
     item !== item ||
