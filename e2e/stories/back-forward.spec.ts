@@ -26,6 +26,6 @@ test('a page that comes back from the back-forward cache goes on where it was @c
     await expect.poll(() => statsOf(other)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
   }
   expect(await sessionIDOf(page)).toBe(1);
-  expect(wire.openWebSockets).toBe(1);
+  await expect.poll(() => wire.openWebSockets).toBe(1);
   await context.close();
 });

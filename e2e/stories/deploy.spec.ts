@@ -80,7 +80,7 @@ test('after a deploy the newest build serves the old tabs as well, over one sock
   await expect.poll(() => statsOf(old)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
   expect(await stateOf(old)).toEqual({ name: 'active' });
   expect(await notices()).toEqual([]);
-  expect(wire.openWebSockets).toBe(1);
+  await expect.poll(() => wire.openWebSockets).toBe(1);
 
   // A tab of the older build starts its worker anew, and that one serves all of them then.
   const late = await openTab(context, wire.url);
@@ -130,7 +130,7 @@ test.describe('of another port protocol', () => {
     expect(await askEach(other, 'count', 1)).toEqual([21]);
     expect(await askEach(next, 'count', 1)).toEqual([22]);
     await expect.poll(() => statsOf(next)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
-    expect(wire.openWebSockets).toBe(1);
+    await expect.poll(() => wire.openWebSockets).toBe(1);
   });
 
   test('an older build that is opened later is told as well, and serves when the newer has gone', async ({
@@ -150,7 +150,7 @@ test.describe('of another port protocol', () => {
     await expect.poll(() => statsOf(next)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
     expect(await stateOf(next)).toEqual({ name: 'active' });
     expect(await notices()).toEqual([]);
-    expect(wire.openWebSockets).toBe(1);
+    await expect.poll(() => wire.openWebSockets).toBe(1);
 
     await next.close();
     await old.reload();

@@ -12,7 +12,7 @@ test('a reload of the only tab keeps the session', async ({ context, wire }) => 
   await expect(page.locator('#visitor-kind')).toHaveText('Repeat');
   await expect(page.locator('#visitor')).toHaveText('Welcome back. Your previous result was 1000.');
   await expect(page.locator('#tabs')).toHaveText('1');
-  expect(await statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+  await expect.poll(() => statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
 });
 
 test('twenty reloads of the only tab keep the session, and leave no socket behind', async ({

@@ -129,7 +129,7 @@ test('what was recorded of a create and a resume lets nobody in, and harms nobod
   }
 
   // The link of the honest tab was not touched, and its identity still opens another.
-  expect(await statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+  await expect.poll(() => statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
   expect(wire.webSockets.filter(({ clientMessages }) => clientMessages.length > 1)).toHaveLength(2);
   wire.cut();
   await addOne(page, 6);

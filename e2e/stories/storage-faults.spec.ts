@@ -39,7 +39,7 @@ for (const { name, script } of FAULTS) {
     await server.start();
     const third = await openTab(context, wire.url);
     expect(await waitForSession(third)).toMatchObject({ sessionID: 1, resumed: true });
-    expect(wire.openWebSockets).toBe(1);
+    await expect.poll(() => wire.openWebSockets).toBe(1);
   });
 
   test(`a worker with a storage ${name} leaves it to a tab @shared-worker @chromium`, async ({
@@ -51,7 +51,7 @@ for (const { name, script } of FAULTS) {
     const first = await openTab(context, wire.url);
     await expectMemory(first, await openTab(context, wire.url));
     expect(await first.evaluate(() => webgram.client!.host!.kind)).toBe('leader-tab');
-    expect(wire.openWebSockets).toBe(1);
+    await expect.poll(() => wire.openWebSockets).toBe(1);
   });
 }
 
@@ -101,7 +101,7 @@ test('site data that is cleared under open tabs costs them nothing @chromium', a
   const second = await openTab(context, wire.url);
   expect(await sessionIDOf(second)).toBe(1);
   expect(await second.evaluate(() => webgram.client!.ask('count'))).toBe(1);
-  expect(await statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
+  await expect.poll(() => statsOf(page)).toEqual({ sockets: 1, sessions: 1, conns: 2 });
 });
 
 /** Removes every identity, and leaves the rest. Runs in the page. */

@@ -33,7 +33,7 @@ test('tabs know how many they are, as they come and go', async ({ context, wire 
 
   await first.close({ runBeforeUnload: true });
   await expect(second.locator('#tabs')).toHaveText('1');
-  expect(await statsOf(second)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
+  await expect.poll(() => statsOf(second)).toEqual({ sockets: 1, sessions: 1, conns: 1 });
 });
 
 test('an answer goes to the tab that has asked', async ({ context, wire }) => {
