@@ -1,4 +1,5 @@
 import { AskError } from 'webgram';
+import type { WebgramError } from 'webgram';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PORT_PROTOCOL } from '../worker/host/port-protocol.ts';
 import type { HostToTab, Leaving } from '../worker/host/port-protocol.ts';
@@ -178,15 +179,25 @@ test('each client is a tab of its own, in one session over one socket', async ()
   expect(server.connections).toHaveLength(1);
 });
 
-test('a message of the server reaches every listener, whatever the others throw', async () => {
-  const thrown: unknown[] = [];
-  const uncaught = (error: unknown): void => {
-    thrown.push(error);
+/** Runs `use` with a list that fills with what pages report, as nobody catches it. */
+async function collectReports(use: (reports: unknown[]) => Promise<void>): Promise<void> {
+  const reports: unknown[] = [];
+  const collect = (error: unknown): void => {
+    reports.push(error);
   };
-  process.prependListener('uncaughtException', uncaught);
-  const others = process.listeners('uncaughtException').filter((one) => one !== uncaught);
+  process.prependListener('uncaughtException', collect);
+  const others = process.listeners('uncaughtException').filter((one) => one !== collect);
   for (const other of others) process.removeListener('uncaughtException', other);
   try {
+    await use(reports);
+  } finally {
+    process.removeListener('uncaughtException', collect);
+    for (const other of others) process.on('uncaughtException', other);
+  }
+}
+
+test('a message of the server reaches every listener, whatever the others throw', async () => {
+  await collectReports(async (reports) => {
     const { client } = new TestPage();
     await client.waitForSession();
     const got: unknown[] = [];
@@ -202,18 +213,15 @@ test('a message of the server reaches every listener, whatever the others throw'
     await until(() => got.length === 2);
     off();
     session.send('send', 'added-one', 2);
-    await until(() => thrown.length === 4);
+    await until(() => reports.length === 4);
     expect(got).toEqual([1, ['once', 1]]);
-    expect(thrown.map((error) => (error as Error).message).sort()).toEqual([
+    expect(reports.map((error) => (error as Error).message).sort()).toEqual([
       'first listener',
       'first listener',
       'second listener',
       'second listener',
     ]);
-  } finally {
-    process.removeListener('uncaughtException', uncaught);
-    for (const other of others) process.on('uncaughtException', other);
-  }
+  });
 });
 
 test('answers what the server asks', async () => {
@@ -235,6 +243,37 @@ test('answers what the server asks', async () => {
     { code: 'WEBGRAM_NO_HANDLER', message: "no answer to 'nobody'" },
     { code: 'WEBGRAM_NO_HANDLER', message: "no answer to 'toString'" },
   ]);
+});
+
+test('what cannot go into an answer is reported in the page, and the asker told that it failed', async () => {
+  await collectReports(async (reports) => {
+    const { client } = new TestPage();
+    await client.waitForSession();
+    client.answer['large'] = () => 'x'.repeat(1_048_577);
+    client.answer['class'] = () => new URL('https://x.example');
+    client.answer['data'] = () => {
+      throw new AskError('sold-out', 'no seats left', new URL('https://x.example'));
+    };
+    client.answer['code'] = () => {
+      throw new AskError('');
+    };
+    for (const type of ['large', 'class', 'data', 'code']) session.send('ask', type);
+    await until(() => session.answers.length === 4);
+    expect(session.answers.map(({ error }) => error)).toEqual(
+      Array(4).fill({ code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' }),
+    );
+    await until(() => reports.length === 4);
+    const names = reports.map(
+      (error) => ((error as WebgramError).code as string | undefined) ?? (error as Error).name,
+    );
+    expect(names.sort()).toEqual([
+      'TypeError',
+      'WEBGRAM_MESSAGE_TOO_LARGE',
+      'WEBGRAM_NOT_ENCODABLE',
+      'WEBGRAM_NOT_ENCODABLE',
+    ]);
+    expect(await client.ask('incr', 41)).toBe(42);
+  });
 });
 
 test('refuses misuse at once', () => {

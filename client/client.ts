@@ -99,7 +99,7 @@ export class Client<A extends AppShape = AnyApp> {
   /** Prints states, and the types of messages, never what is in them. */
   debug = false;
   /** Functions that answer what the server asks, by type. */
-  readonly answer: PageAnswersOf<A> = {};
+  readonly answer: PageAnswersOf<A> = { __proto__: null } as object;
   /** Best effort: what is sent while the client is not active, or lost with the socket, does not arrive. */
   readonly volatile: { send: Client<A>['send'] } = {
     send: (type, ...args) => {
@@ -538,7 +538,7 @@ export class Client<A extends AppShape = AnyApp> {
 
   #notice({ code, message }: ClientNotice): void {
     // eslint-disable-next-line no-console -- nobody listens, and this must not go unnoticed
-    if (this.#listeners.of('$notice').length === 0) console.warn('webgram', code, message);
+    if (!this.#listeners.of('$notice')[0]) console.warn('webgram', code, message);
     this.#emit('$notice', [{ code, message }]);
   }
 

@@ -41,7 +41,7 @@ export function copyMessage<T>(value: T): Copied<T> {
         `'${key}' (${typeof item}, level ${level}) cannot be sent`,
       );
     }
-    if (Object(shown) === shown) levels.set(shown, level);
+    levels.set(shown, level);
     return shown;
   });
   return {

@@ -1,6 +1,6 @@
 import { AskError, isAskError } from 'webgram';
 import type { Listener, Position, TabStream, WireError } from 'webgram';
-import { copyMessage } from './message-copy.ts';
+import { prepareMessage } from './outgoing.ts';
 import { report } from './report.ts';
 
 /**
@@ -16,20 +16,32 @@ export async function answerAsk(
   args: unknown[],
 ): Promise<void> {
   const { tabID } = stream;
-  let error: WireError | null = null;
-  let answer;
+  let isError;
+  let prepared;
   try {
-    const run = Object.hasOwn(functions, type) && functions[type];
-    if (!run) throw new AskError('WEBGRAM_NO_HANDLER', `no answer to '${type}'`);
-    answer = copyMessage<unknown>(await run(...args));
+    const answer = functions[type];
+    if (!answer) throw new AskError('WEBGRAM_NO_HANDLER', `no answer to '${type}'`);
+    prepared = prepareMessage(type, [await answer(...args)], type);
   } catch (thrown) {
-    // The details stay in this page.
-    error = { code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' };
-    if (isAskError(thrown)) error = { code: thrown.code, message: thrown.message, data: thrown.data };
-    else report(thrown);
-    answer = copyMessage(error);
+    isError = true;
+    try {
+      if (!isAskError(thrown)) throw thrown;
+      // A code is as long as a type, at most.
+      prepared = prepareMessage(thrown.code, [
+        { code: thrown.code, message: thrown.message, data: thrown.data },
+      ]);
+    } catch (thrown) {
+      // The details stay in this page.
+      report(thrown);
+      prepared = prepareMessage(
+        type,
+        [{ code: 'WEBGRAM_HANDLER_FAILED', message: 'the handler failed' }],
+        type,
+      );
+    }
   }
+  const [value] = prepared.args;
   // A stream that has begun anew meanwhile does not know the ask.
   if (stream.tabID === tabID)
-    stream.answer(asked, error && (answer.value as WireError), error ? null : answer.value, answer.bytes);
+    stream.answer(asked, isError ? (value as WireError) : null, isError ? null : value, prepared.bytes);
 }

@@ -108,7 +108,7 @@ export class AskError extends Error {
 
 /** Whether a thrown value is an `AskError`, of this copy of the library or of another one. */
 export function isAskError(thrown: unknown): thrown is AskError {
-  return (thrown as Partial<AskError> | null | undefined)?.[ASK_ERROR] === true;
+  return Boolean((thrown as Partial<AskError> | null | undefined)?.[ASK_ERROR]);
 }
 
 /** Whether a thrown value is an error of this library with that code. */

@@ -87,7 +87,7 @@ export class Asks<Key extends string | number> {
 
   /** Nothing is asked that was not answered. */
   get isEmpty(): boolean {
-    return this.#pending.size === 0;
+    return !this.#pending.size;
   }
 
   rejectAll(error: Error): void {

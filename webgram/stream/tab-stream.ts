@@ -131,7 +131,7 @@ export class TabStream {
    * What is unacknowledged is offered again behind it.
    */
   attach(link: number): void {
-    if (this.#link !== 0) this.#isWhole = false;
+    if (this.#link) this.#isWhole = false;
     this.#link = link;
     this.#attached = false;
     this.#counter += 1;
@@ -161,7 +161,7 @@ export class TabStream {
    */
   rest(isAnswered: boolean): void {
     this.#link = 0;
-    this.#isWhole = isAnswered && this.#outbox.kept.length === 0;
+    this.#isWhole = isAnswered && !this.#outbox.kept.length;
   }
 
   /** Takes what has come over a link; what belongs to another attachment than the latest is ignored. */
@@ -266,7 +266,7 @@ export class TabStream {
   }
 
   #sendAck(): void {
-    if (this.#ackDue === 0 || !this.#attached) return;
+    if (!this.#ackDue || !this.#attached) return;
     this.#ackDue = 0;
     this.#post({ kind: 'ack', ack: this.#received });
   }
