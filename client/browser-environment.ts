@@ -39,8 +39,10 @@ function pinOf(address: string): NonNullable<TabEnvironment['pin']> {
     // Frames in a sandbox have none.
   }
   return {
-    get: () => storage?.getItem(name) || undefined,
-    set: (identity) => storage?.setItem(name, identity ?? ''),
+    get: () => (storage?.[name] as string | undefined) || undefined,
+    set: (identity) => {
+      if (storage) storage[name] = identity ?? '';
+    },
   };
 }
 

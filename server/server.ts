@@ -7,7 +7,9 @@ import {
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import {
+  AskError,
   DEVICES,
+  TOO_LARGE,
   toBase64url,
   unreachable,
   type AnyApp,
@@ -99,6 +101,12 @@ export class Server<A extends AppShape = AnyApp> {
     this.#handlers = new Handlers(log);
     this.sessions = new Sessions({ ...settings, handlers: this.#handlers });
     this.#handlers.own.set(DEVICES, answerDevices(this.sessions, settings.mayRevoke));
+    this.#handlers.own.set(TOO_LARGE, () => {
+      throw new AskError(
+        'WEBGRAM_MESSAGE_TOO_LARGE',
+        `a frame has at most ${settings.limits.maxFrameBytes} bytes`,
+      );
+    });
     if (options.manualStart !== true) process.nextTick(() => this.#startByItself());
   }
 

@@ -1,9 +1,3 @@
-/** Ask of the library's own by which pages see and end the sessions of their account. PROTOCOL.md, section 6. */
-export const DEVICES = '$devices';
-
-/** Volatile of the library's own by which a tab says whether anybody sees it. */
-export const VISIBLE = '$visible';
-
 /** Longest name of a device and of a place, in UTF-16 units. */
 export const MAX_DEVICE_NAME_LENGTH = 64;
 

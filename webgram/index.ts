@@ -18,6 +18,7 @@ export * from './wire/codecs.ts';
 export * from './wire/envelope.ts';
 export * from './wire/frame.ts';
 export * from './wire/json.ts';
+export * from './wire/own-types.ts';
 export * from './wire/payload.ts';
 export * from './wire/sealed.ts';
 export * from './wire/tick-batcher.ts';

@@ -483,3 +483,39 @@ describe('pages that ask for encrypted frames', () => {
     await answer;
   });
 });
+
+test('what no frame of this server can hold is told, and what is behind it arrives', async () => {
+  await start({ limits: { maxFrameBytes: 20_000 } });
+  const large = 'x'.repeat(20_000);
+  const notes: unknown[] = [];
+  scene.server.on('note', (_conn: Conn, text: string) => {
+    notes.push(text);
+  });
+  scene.server.answer['echo'] = (_conn, text) => text;
+  browser.start();
+  const tab = browser.tab();
+  const seen = watch(tab);
+  const waits = () => names(seen.states).filter((name) => name === 'waiting').length;
+  tab.answer['read'] = () => large;
+  // Before there is a link, and while there is none.
+  for (const round of [1, 2]) {
+    tab.send('note', `before ${round}`);
+    tab.send('note', large);
+    tab.send('note', `behind ${round}`);
+    const tooLarge = tab.ask('echo', large);
+    const echoed = tab.ask('echo', round);
+    await expect(tooLarge).rejects.toMatchObject({
+      code: 'WEBGRAM_MESSAGE_TOO_LARGE',
+      message: 'a frame has at most 20000 bytes',
+    });
+    expect(await echoed).toBe(round);
+    await expect(conn.ask('read')).rejects.toMatchObject({ code: 'WEBGRAM_MESSAGE_TOO_LARGE' });
+    await expect.poll(() => notes.splice(0)).toEqual([`before ${round}`, `behind ${round}`]);
+    // Once more when the link broke before it was acknowledged.
+    expect(seen.notices.length).toBeGreaterThanOrEqual(3 * round);
+    expect(new Set(seen.notices)).toEqual(new Set(['WEBGRAM_MESSAGE_TOO_LARGE']));
+    expect(waits()).toBe(round - 1);
+    for (const socket of browser.sockets) socket.terminate();
+    await expect.poll(waits).toBe(round);
+  }
+});

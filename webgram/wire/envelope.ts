@@ -376,7 +376,7 @@ function parseWord(value: unknown, name: string): string {
   return parseString(value, 1, name);
 }
 
-const UNKNOWN_RESERVED = /^\$(?!(devices|visible)$)/;
+const UNKNOWN_RESERVED = /^\$(?!(devices|too-large|visible)$)/;
 
 /**
  * Parses the type of a message.

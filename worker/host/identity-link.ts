@@ -24,6 +24,7 @@ import { FIRST_INQUIRY } from './queue/durable-queue.ts';
 import type { DurableQueue, QueueCall, QueueModule } from './queue/durable-queue.ts';
 import { next } from './reconnect.ts';
 import type { ReconnectEvent, ReconnectState } from './reconnect.ts';
+import { standInFor } from './stand-in.ts';
 import type { StreamCopy } from './stream-copy.ts';
 import type { TabPort } from './tab-port.ts';
 import { Tabs } from './tabs.ts';
@@ -430,7 +431,10 @@ export class IdentityLink {
       dropped: (envelope, error) => {
         if (!('tab' in envelope)) return;
         if (envelope.tab === QUEUE) this.#withQueue((queue) => queue.dropped(envelope, error));
-        else this.tabs.dropped(envelope.tab, error.code, error.message);
+        else {
+          this.tabs.dropped(envelope.tab, error.code, error.message);
+          if ('seq' in envelope) link.send(standInFor(envelope, error));
+        }
       },
       down: (end) => {
         this.#down(attempt, end);

@@ -243,7 +243,7 @@ export class Tabs {
     tab.post({ kind: 'down', link: this.#link.number, envelope: down });
   }
 
-  /** An envelope could not be sent: what follows it in the tab's stream waits for it. */
+  /** An envelope of that tab could not be sent. */
   dropped(number: number, code: string, message: string): void {
     const tabID = this.#numbers.tabOf(number);
     if (tabID !== undefined) this.ownerOf.get(tabID)?.post({ kind: 'notice', code, message });
