@@ -87,6 +87,15 @@ describe('cutting', () => {
     expect(Math.min(...sizes().slice(0, -1))).toBeGreaterThan(90);
   });
 
+  test('a frame of 32 envelopes leaves before the tick ends', () => {
+    const { batcher, numbers, tick } = setUp({ tickFrameBytes: 10_000 });
+    const pings = Array.from({ length: 65 }, (_, i) => i);
+    for (const n of pings) batcher.send(ping(n));
+    expect(numbers()).toEqual([pings.slice(0, 32), pings.slice(32, 64)]);
+    tick();
+    expect(numbers().slice(2)).toEqual([[64]]);
+  });
+
   test('a longer envelope travels alone', () => {
     const { batcher, frames, tick } = setUp({ tickFrameBytes: 100 });
     batcher.send(ping(1));

@@ -3,6 +3,9 @@ import { toWire, type Envelope } from './envelope.ts';
 import type { FrameWriter } from './frame.ts';
 import type { EncodedEnvelope } from './payload.ts';
 
+/** So many envelopes leave as a frame at once: the other end can work on them while this one goes on. */
+const FULL_FRAME_ENVELOPES = 32;
+
 export interface TickBatcherOptions {
   writer: FrameWriter;
   /** Runs a callback at the end of this tick: `process.nextTick` or `queueMicrotask`. */
@@ -19,8 +22,8 @@ export interface TickBatcherOptions {
 /**
  * Collects the envelopes of one tick into one frame: one tag and one socket write for all of them.
  *
- * Order is kept. A frame is cut before it would become longer than `tickFrameBytes`; an envelope that is
- * longer by itself travels alone.
+ * Order is kept. A frame is cut before it would become longer than `tickFrameBytes`, and after 32 envelopes; an
+ * envelope that is longer by itself travels alone.
  */
 export class TickBatcher {
   readonly #writer: FrameWriter;
@@ -71,6 +74,7 @@ export class TickBatcher {
     if (this.#batch.length > 0 && this.#frameBytes(encoded.bytes) > this.#cutBytes()) this.#cut();
     this.#batch.push(encoded);
     this.#batchBytes += encoded.bytes;
+    if (this.#batch.length === FULL_FRAME_ENVELOPES) this.#cut();
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#schedule(() => {

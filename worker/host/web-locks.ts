@@ -8,12 +8,9 @@
  */
 export function hold(name: string, options: LockOptions, lost?: () => void): Promise<() => void> {
   return new Promise((held, failed) => {
-    navigator.locks
-      .request(name, options, () => new Promise<void>(held))
-      .catch((error: Error) => {
-        failed(error);
-        lost?.();
-      });
+    const holding = navigator.locks.request(name, options, () => new Promise<void>(held));
+    holding.catch(failed);
+    if (lost) holding.catch(lost);
   });
 }
 
