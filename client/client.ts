@@ -98,7 +98,7 @@ const UNKNOWN_EVENT = /^\$(?!(state|session-active|notice|switched|identities)$)
 export class Client<A extends AppShape = AnyApp> {
   /** Prints states, and the types of messages, never what is in them. */
   debug = false;
-  /** Functions that answer what the server asks, by type. */
+  /** Functions that answer what the server asks, by type. Nothing is inherited: nobody can ask for `toString`. */
   readonly answer: PageAnswersOf<A> = { __proto__: null } as object;
   /** Best effort: what is sent while the client is not active, or lost with the socket, does not arrive. */
   readonly volatile: { send: Client<A>['send'] } = {

@@ -6,7 +6,7 @@ import { report } from './report.ts';
 /**
  * Answers what the server asks: runs the function of that type, whose answer goes out with the stream's next messages.
  *
- * @param functions A map that the page fills.
+ * @param functions A map that the page fills, without a prototype.
  */
 export async function answerAsk(
   functions: Record<string, Listener | undefined>,
