@@ -155,7 +155,11 @@ test('three tabs follow a switch: each hears of it once, and nothing of the one 
   await identities(pages[0]!, 'switchTo', alice);
   for (const outcome of (await Promise.all(asked)).flat())
     expect([ofBob, 'WEBGRAM_SWITCHED']).toContain(outcome);
-  for (const outcome of await Promise.all(slow)) expect(outcome).toContain('switched');
+  // On a busy machine the first of them are answered before the switch.
+  for (const outcome of await Promise.all(slow)) {
+    if (typeof outcome === 'string') expect(outcome).toContain('switched');
+    else expect(outcome).toEqual([expect.any(Number), expect.any(Number)]);
+  }
   await expectAccounts(pages, 'alice');
   for (const page of pages) {
     const { switches, strange } = await heardBy(page);
